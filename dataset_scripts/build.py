@@ -1,0 +1,210 @@
+"""From a raw corpus tree to Parquet and a card, which plain `datasets.load_dataset` reads."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataset_scripts.card import SUMMARY_FILE, summarise, write_card
+from dataset_scripts.corpus import Corpus, audio_files, corpus_names, load_script
+from ser_generalize.audio import BadAudioError, encode_flac, pcm_sha256, read_pcm
+from ser_generalize.command import CommandParser, progress_bar, run_command
+from ser_generalize.errors import InputError, listing, one_of
+from ser_generalize.files import staged
+from ser_generalize.labels import EMOTIONS, FIVE, FOUR, in_label_set
+from ser_generalize.schema import SAMPLING_RATE, SourceClip, clip_features
+
+SHARD_BYTES = 450_000_000
+# The Hub's viewer reads one row group at a time; a hundred short clips are a few megabytes.
+ROW_GROUP = 100
+SKIPPED_FILE = "skipped.tsv"
+
+Row = dict[str, Any]
+Found = tuple[Path, Row]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A source file that became no clip, and why."""
+
+    path: Path
+    reason: str
+
+
+def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
+    """Build one corpus into `out`; return the number of clips and what was skipped.
+
+    Writes `out/<name>/*.parquet`, `skipped.tsv` and the card `out/README.md`, which then has one
+    config per corpus built so far. An earlier build of the same corpus is replaced; a build that
+    fails leaves `out` as it was.
+
+    Raises InputError for a source folder that is missing, empty, of another corpus, or without one
+    usable clip.
+    """
+    corpus, parse = load_script(name)
+    if not source.is_dir():
+        raise InputError(f"--source {source} is not a folder")
+    sources = list(parse(source))
+    if not sources:
+        raise InputError(_nothing_found(corpus, source))
+    found, unusable = _read(corpus, sources)
+    rows, repeated = _keep_each_recording_once(found)
+    skipped = unusable + repeated
+    if not rows:
+        reasons = listing((f"{item.path.name}: {item.reason}" for item in skipped), limit=3)
+        raise InputError(
+            f"{corpus.title}: none of {len(sources)} files in {source} is usable ({reasons})"
+        )
+    _write(corpus, rows, skipped, source, out)
+    return len(rows), skipped
+
+
+def _nothing_found(corpus: Corpus, source: Path) -> str:
+    files = audio_files(source)
+    if not files:
+        return f"no audio file below {source}; give the folder that holds {corpus.title}"
+    others = (other for other in corpus_names() if other != corpus.name)
+    guesses = [other for other in others if next(iter(load_script(other)[1](source)), None)]
+    hint = f"; it looks like {' or '.join(guesses)}" if guesses else ""
+    return (
+        f"no {corpus.title} file (such as {corpus.file_example}) among {len(files)} audio files "
+        f"below {source}, the first is {files[0].name}{hint}"
+    )
+
+
+def _read(corpus: Corpus, sources: Sequence[SourceClip]) -> tuple[list[Found], list[Skipped]]:
+    found: list[Found] = []
+    skipped: list[Skipped] = []
+    with progress_bar(len(sources), f"build {corpus.name}", "clip") as progress:
+        for clip in sources:
+            try:
+                found.append((clip.path, _row(corpus, clip)))
+            except BadAudioError as error:
+                skipped.append(Skipped(clip.path, str(error)))
+            except OSError as error:
+                skipped.append(Skipped(clip.path, f"cannot be read ({error.strerror})"))
+            progress.update()
+    return found, skipped
+
+
+def _row(corpus: Corpus, clip: SourceClip) -> Row:
+    pcm, source_rate = read_pcm(clip.path)
+    emotion = corpus.labels[clip.native_label]
+    label4, label5 = in_label_set(emotion, FOUR), in_label_set(emotion, FIVE)
+    return {
+        "clip_id": f"{corpus.name}/{clip.name}",
+        "corpus": corpus.name,
+        "audio": {"bytes": encode_flac(pcm), "path": f"{clip.name}.flac"},
+        "emotion": EMOTIONS.index(emotion),
+        "label4": None if label4 is None else FOUR.index(label4),
+        "label5": None if label5 is None else FIVE.index(label5),
+        "native_label": clip.native_label,
+        "label_source": corpus.label_source,
+        "votes": [{"label": label, "count": count} for label, count in clip.votes],
+        "speaker": _prefixed(corpus, clip.speaker),
+        "sex": clip.sex,
+        "age": clip.age,
+        "language": clip.language,
+        "text_id": _prefixed(corpus, clip.text),
+        "transcript": clip.transcript,
+        "intensity": clip.intensity,
+        "elicitation": corpus.elicitation,
+        "vocalisation": clip.vocalisation,
+        "session": _prefixed(corpus, clip.session),
+        "official_split": clip.official_split,
+        "duration": len(pcm) / SAMPLING_RATE,
+        "source_sampling_rate": source_rate,
+        "sha256": pcm_sha256(pcm),
+        "licence": corpus.licence,
+    }
+
+
+def _prefixed(corpus: Corpus, identifier: str | None) -> str | None:
+    return None if identifier is None else f"{corpus.name}:{identifier}"
+
+
+def _keep_each_recording_once(found: Sequence[Found]) -> tuple[list[Row], list[Skipped]]:
+    """Drop repeated recordings, keeping the first, and every copy where their labels contradict."""
+    copies: dict[str, list[Found]] = defaultdict(list)
+    for path, row in found:
+        copies[row["sha256"]].append((path, row))
+    kept: dict[str, Row] = {}
+    skipped: list[Skipped] = []
+    for same in copies.values():
+        if len({row["native_label"] for _, row in same}) > 1:
+            labels = ", ".join(f"{row['clip_id']} is {row['native_label']}" for _, row in same)
+            reason = f"one recording with two labels ({labels})"
+            skipped += [Skipped(path, reason) for path, _ in same]
+            continue
+        (path, first), *others = same
+        skipped += [
+            Skipped(copy, f"the same recording as {first['clip_id']}") for copy, _ in others
+        ]
+        if first["clip_id"] in kept:
+            skipped.append(Skipped(path, f"another recording is called {first['clip_id']} too"))
+        else:
+            kept[first["clip_id"]] = first
+    return sorted(kept.values(), key=lambda row: row["clip_id"]), skipped
+
+
+def _write(
+    corpus: Corpus, rows: list[Row], skipped: list[Skipped], source: Path, out: Path
+) -> None:
+    shards = list(_shards(rows))
+    with staged(out / corpus.name) as folder:
+        folder.mkdir()
+        for number, shard in enumerate(shards):
+            table = pa.Table.from_pylist(shard, schema=clip_features().arrow_schema)
+            path = folder / f"{corpus.name}-{number:05d}-of-{len(shards):05d}.parquet"
+            pq.write_table(table, path, row_group_size=ROW_GROUP, use_content_defined_chunking=True)
+        (folder / SKIPPED_FILE).write_text(_skipped_table(skipped, source), encoding="utf-8")
+        summary = summarise(corpus, rows, len(skipped))
+        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    write_card(out)
+
+
+def _shards(rows: list[Row]) -> Iterator[list[Row]]:
+    shard: list[Row] = []
+    size = 0
+    for row in rows:
+        if shard and size + len(row["audio"]["bytes"]) > SHARD_BYTES:
+            yield shard
+            shard, size = [], 0
+        shard.append(row)
+        size += len(row["audio"]["bytes"])
+    yield shard
+
+
+def _skipped_table(skipped: list[Skipped], source: Path) -> str:
+    lines = [f"{item.path.relative_to(source)}\t{item.reason}" for item in skipped]
+    return "\n".join(["path\treason", *sorted(lines)]) + "\n"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse the command line and build."""
+    parser = CommandParser(
+        "python -m dataset_scripts.build",
+        "Build a raw corpus into Parquet shards and a dataset card.",
+        "python -m dataset_scripts.build ravdess --source ~/corpora/ravdess --out data",
+    )
+    parser.add_argument("corpus", help=f"one of: {', '.join(corpus_names())}")
+    parser.add_argument("--source", type=Path, required=True, help="folder of the raw corpus")
+    parser.add_argument("--out", type=Path, required=True, help="dataset folder to write or extend")
+    arguments = parser.parse_args(argv)
+    one_of("corpus", arguments.corpus, corpus_names())
+    clips, skipped = build(arguments.corpus, arguments.source, arguments.out)
+    print(f"{arguments.corpus}: {clips} clips in {arguments.out / arguments.corpus}")
+    if skipped:
+        examples = listing((f"{item.path.name} ({item.reason})" for item in skipped), limit=3)
+        where = arguments.out / arguments.corpus / SKIPPED_FILE
+        print(f"{arguments.corpus}: {len(skipped)} files skipped, listed in {where}: {examples}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("build", main, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Jinja templates of the cards that go to the Hub; `ser_generalize.hub` renders them."""

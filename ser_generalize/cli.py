@@ -1,0 +1,64 @@
+"""The door: `ser-generalize COMMAND ...`; a command's module is imported when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ser_generalize import __version__
+from ser_generalize.command import run_command
+from ser_generalize.errors import one_of
+
+COMMANDS = {
+    "demo": "everything, on a fabricated corpus, in minutes, offline",
+    "embed": "run every clip of a dataset through a frozen Whisper encoder",
+    "train": "train and score a head on speakers it never heard",
+    "report": "tables, intervals, figures and a page from finished runs",
+}
+
+
+def usage() -> str:
+    """Return the text of `ser-generalize --help`."""
+    lines = [f"  {name:<8}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ser-generalize COMMAND ...",
+            "",
+            "Speech emotion recognition that says how well it travels.",
+            "",
+            *lines,
+            "",
+            "`ser-generalize COMMAND --help` says more. Datasets are built by",
+            "`python -m dataset_scripts.build --help`.",
+            "",
+            "example:",
+            "  ser-generalize demo",
+        ]
+    )
+
+
+def main() -> None:
+    """Dispatch the command line and exit with the command's code."""
+    argv = sys.argv[1:]
+    if not argv or argv[0] in {"-h", "--help"}:
+        print(usage())
+    elif argv[0] in {"-V", "--version"}:
+        print(f"ser-generalize {__version__}")
+    else:
+        sys.exit(_dispatch(argv))
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    name, *rest = argv
+    if name not in COMMANDS:
+        return run_command("ser-generalize", lambda _: one_of_commands(name), rest)
+    module = importlib.import_module(f"ser_generalize.{name}")
+    return run_command(f"ser-generalize {name}", module.main, rest)
+
+
+def one_of_commands(name: str) -> None:
+    """Raise the InputError of an unknown command."""
+    one_of("command", name, COMMANDS)
+
+
+if __name__ == "__main__":
+    main()

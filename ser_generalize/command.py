@@ -1,0 +1,48 @@
+"""How every command of the project parses its arguments, fails and exits."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from ser_generalize.errors import InputError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser whose mistakes are one line, and whose help ends with an example."""
+
+    def __init__(self, prog: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an InputError, where argparse would print its usage and exit."""
+        raise InputError(f"{message} (see `{self.prog} --help`)")
+
+
+def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
+    """Run `main(argv)` and return the exit code: 0, 2 for an expected mistake, 130 for Ctrl-C."""
+    try:
+        main(argv)
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":  # one line, not one of every process of a launch
+            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def progress_bar(total: int, what: str, unit: str, show: bool = True) -> "tqdm[Any]":
+    """Return a progress bar with rate and time left; in a log file it reports every 10 s only."""
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, desc=what, unit=unit, mininterval=interval, disable=not show)

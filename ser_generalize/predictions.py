@@ -1,0 +1,122 @@
+"""The Prediction contract: what a run says about every test clip, and the one file it says it in.
+
+Reports, cards and tests of significance read this file and nothing else, so what a reader must know
+about the run (protocol, leaks, sampler, notes such as folds that fell back) travels inside it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ser_generalize.errors import InputError
+from ser_generalize.files import staged
+
+FILE_NAME = "predictions.parquet"
+METADATA_KEY = b"ser_generalize"
+COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("run", pa.string()),
+    ("protocol", pa.string()),
+    ("fold", pa.string()),
+    ("clip_id", pa.string()),
+    ("corpus", pa.string()),
+    ("speaker", pa.string()),
+    ("sex", pa.string()),
+    ("age", pa.int32()),
+    ("language", pa.string()),
+    ("elicitation", pa.string()),
+    ("label_source", pa.string()),
+    ("label", pa.string()),
+)  # and one float32 column p_<class> per class, in the order of the label set
+
+
+@dataclass(frozen=True)
+class About:
+    """What a reader has to know to judge a run's predictions."""
+
+    run: str
+    protocol: str
+    label_set: str
+    classes: tuple[str, ...]
+    encoder: str
+    window: str
+    head: str
+    sampler: str
+    train_on: str  # each: within every corpus; union: over all of them
+    seed: int
+    leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
+    notes: tuple[str, ...] = field(default=())  # e.g. "2 of 12 folds fell back to no sampling: ..."
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one run: one row per test clip, sorted by clip_id."""
+
+    about: About
+    table: pa.Table
+
+    def column(self, name: str) -> NDArray[np.object_]:
+        """Return a column as an object array, null as None, shape [n]."""
+        return np.array(self.table.column(name).to_pylist(), dtype=object)
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the true class of every clip as a position in `about.classes`, shape [n]."""
+        position = {name: index for index, name in enumerate(self.about.classes)}
+        return np.array([position[label] for label in self.table.column("label").to_pylist()])
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """Return the class probabilities, shape [n, classes]."""
+        columns = [self.table.column(f"p_{name}").to_numpy() for name in self.about.classes]
+        return np.stack(columns, axis=1)
+
+
+def prediction_schema(about: About) -> pa.Schema:
+    """Return the Parquet schema of a run's predictions, with `about` in its metadata."""
+    fields = [*COLUMNS, *((f"p_{name}", pa.float32()) for name in about.classes)]
+    metadata = {METADATA_KEY: json.dumps(asdict(about), sort_keys=True).encode()}
+    return pa.schema([pa.field(name, kind) for name, kind in fields], metadata=metadata)
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write the predictions atomically; the same predictions always give the same bytes."""
+    table = predictions.table.cast(prediction_schema(predictions.about)).sort_by("clip_id")
+    with staged(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_predictions(run: Path) -> Predictions:
+    """Read the predictions of a run folder.
+
+    Raises InputError where the folder is no finished run or the file is not in the contract's form.
+    """
+    path = run / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{run} holds no {FILE_NAME}: give the --out folder of a finished `train`")
+    try:
+        table = pq.read_table(path)
+        about = _about((table.schema.metadata or {})[METADATA_KEY])
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a predictions file of this package ({error})") from error
+    _check_columns(path, table, about)
+    return Predictions(about, table)
+
+
+def _about(metadata: bytes) -> About:
+    fields = json.loads(metadata)
+    lists = {name: tuple(fields[name]) for name in ("classes", "leaks", "notes")}
+    return About(**{**fields, **lists})
+
+
+def _check_columns(path: Path, table: pa.Table, about: About) -> None:
+    missing = set(prediction_schema(about).names) - set(table.column_names)
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+    strangers = set(table.column("label").to_pylist()) - set(about.classes)
+    if strangers:
+        raise InputError(
+            f"{path} holds labels outside its label set: {', '.join(map(str, strangers))}"
+        )

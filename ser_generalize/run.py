@@ -1,0 +1,121 @@
+"""The run folder: what was asked for, finished folds, the predictions, and `done`, last."""
+
+import json
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_generalize.errors import InputError, listing
+from ser_generalize.files import staged, write_text
+from ser_generalize.metrics import corpus_metrics
+from ser_generalize.predictions import FILE_NAME, Predictions, write_predictions
+
+CONFIG = "config.json"
+METRICS = "metrics.json"
+DONE = "done"
+FOLDS = "folds"  # finished folds of a run that is not done yet
+PACKAGES = (
+    "ser-generalize",
+    "torch",
+    "transformers",
+    "datasets",
+    "imbalanced-learn",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """The test predictions of one fold, keyed by clip id."""
+
+    fold: str
+    clip_ids: list[str]
+    probabilities: NDArray[np.float32]  # [clips, classes]
+    note: str | None  # why the sampler did nothing here, if so
+
+
+def open_run(out: Path, cell: dict[str, Any], processes: int) -> None:
+    """Start or resume the run of a cell in `out`, and write its config.
+
+    Raises InputError where the folder holds a run of another cell, or files that are no run.
+    """
+    config = out / CONFIG
+    if config.is_file():
+        _check_same_cell(out, json.loads(config.read_text())["cell"], cell)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} exists and is no run folder; give a new one")
+    (out / FOLDS).mkdir(parents=True, exist_ok=True)
+    write_text(config, json.dumps({"cell": cell} | _environment(processes), indent=2) + "\n")
+
+
+def is_done(out: Path, cell: dict[str, Any]) -> bool:
+    """Return whether `out` holds the finished run of this very cell."""
+    if not (out / DONE).is_file():
+        return False
+    _check_same_cell(out, json.loads((out / CONFIG).read_text())["cell"], cell)
+    return True
+
+
+def save_fold(out: Path, index: int, result: FoldResult) -> None:
+    """Keep a finished fold, atomically, so that a killed run does not train it again."""
+    with staged(_fold_file(out, index)) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            fold=np.array(result.fold),
+            clip_ids=np.array(result.clip_ids),
+            probabilities=result.probabilities,
+            note=np.array(result.note or ""),
+        )
+
+
+def load_fold(out: Path, index: int) -> FoldResult | None:
+    """Return a fold that an earlier, interrupted run finished, or None."""
+    if not _fold_file(out, index).is_file():
+        return None
+    with np.load(_fold_file(out, index), allow_pickle=False) as saved:
+        return FoldResult(
+            fold=str(saved["fold"]),
+            clip_ids=saved["clip_ids"].tolist(),
+            probabilities=saved["probabilities"],
+            note=str(saved["note"]) or None,
+        )
+
+
+def finish_run(out: Path, predictions: Predictions) -> None:
+    """Write the predictions and their metrics, drop the single folds, and say `done`."""
+    write_predictions(out / FILE_NAME, predictions)
+    write_text(out / METRICS, json.dumps(corpus_metrics(predictions), indent=2) + "\n")
+    write_text(out / DONE, "")
+    shutil.rmtree(out / FOLDS)
+
+
+def _check_same_cell(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    names = sorted(found.keys() | wanted.keys())
+    different = [name for name in names if found.get(name) != wanted.get(name)]
+    if different:
+        changes = [f"{name} {found.get(name)!r}, not {wanted.get(name)!r}" for name in different]
+        raise InputError(
+            f"--out {out} holds another run ({listing(changes, 3)}); give a new folder"
+        )
+
+
+def _environment(processes: int) -> dict[str, Any]:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return {
+        "versions": {name: version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+        "hardware": {"device": device, "cores": os.cpu_count(), "processes": processes},
+    }
+
+
+def _fold_file(out: Path, index: int) -> Path:
+    return out / FOLDS / f"{index:05d}.npz"

@@ -1,0 +1,300 @@
+"""How sure a result is: intervals and paired differences whose sampling unit is the speaker.
+
+Clips of one speaker resemble each other, so an interval over clips is too narrow. Speakers are
+resampled with replacement (cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B 69) as
+multinomial weights on per-speaker confusion counts. Percentiles of the resamples cover too little
+when speakers are few (.79 instead of .95 with four), so the resamples give the standard error, and
+Student's t the interval: on the logit scale for a score, which keeps it inside [0, 1], on the plain
+scale for a difference. Its degrees of freedom count effective speakers (Kish 1965), because a
+corpus that six of its three hundred speakers dominate tells little more than six speakers do.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, stdtrit
+
+from ser_generalize.errors import InputError, listing
+from ser_generalize.metrics import METRICS, Counts, chance
+from ser_generalize.predictions import Predictions
+
+RESAMPLES = 10_000
+SEED = 0
+LEVEL = 0.95
+MINIMUM_SPEAKERS = 4
+MACRO_AVERAGE = "macro-average"
+METHOD = (
+    "95 % confidence intervals: Student's t with the standard error of a bootstrap over speakers "
+    f"({RESAMPLES:,} resamples), on the logit scale for scores, paired by clip for differences"
+)
+SCORE_METHOD = "speaker bootstrap, t on the logit scale"
+DIFFERENCE_METHOD = "speaker bootstrap paired by clip, t"
+SAME = "no interval: every speaker scores the same"
+NO_SPREAD = 1e-9  # a standard error below this is rounding
+
+Rows = NDArray[np.int64]
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval: within [0, 1] for a score, [-1, 1] for a difference."""
+
+    low: float
+    high: float
+    speakers: int
+    method: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric or a difference with its interval; where there is none, `note` says why."""
+
+    value: float
+    interval: Interval | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The estimates of every metric for one corpus, or for the macro-average over corpora."""
+
+    corpus: str
+    clips: int
+    speakers: int  # known ones
+    chance: float  # UAR of guessing, 1 / classes that the corpus holds
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A value, its sampling variance over speakers and that variance's degrees of freedom."""
+
+    value: float
+    variance: float  # NaN under two speakers
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Confusion counts of a corpus by speaker, for one run or for several on the same clips."""
+
+    speakers: tuple[str, ...]  # sorted; "" stands for all clips of unknown speaker together
+    counts: Counts  # [runs, S, K, K]
+    clips: int
+
+    @property
+    def known(self) -> int:
+        """The number of speakers that have a name."""
+        return len([speaker for speaker in self.speakers if speaker])
+
+
+MakeEstimate = Callable[[Sampled, int], Estimate]
+
+
+def score(predictions: Predictions) -> list[Result]:
+    """Score a run: a Result per corpus, then their macro-average where there are several.
+
+    A corpus's metrics pool its clips; nothing is averaged over speakers. The macro-average takes
+    the corpora as given: its interval speaks about new speakers of them, not about new corpora.
+    Raises InputError for a run without a test clip.
+    """
+    if not predictions.table.num_rows:
+        raise InputError(f"run {predictions.about.run!r} predicts no clip, so it has no score")
+    return _results(speaker_clusters([predictions]), score_estimate)
+
+
+def compare(first: Predictions, second: Predictions) -> list[Result]:
+    """Return `second` minus `first` on their common clips, per corpus and macro-averaged.
+
+    Clips are joined on clip_id (and on the fold where a run predicts a clip in several folds), both
+    runs share the resampling weights, and speakers are the clusters. Raises InputError where the
+    runs have other classes, share no clip, or disagree on the true class of a shared clip.
+    """
+    return _results(speaker_clusters(common_clips(first, second)), difference_estimate)
+
+
+def speaker_clusters(runs: Sequence[Predictions]) -> dict[str, Clusters]:
+    """Count per corpus and speaker; a row must be the same clip in every run (`common_clips`)."""
+    first = runs[0]
+    corpus, names = first.column("corpus"), first.column("speaker")
+    speaker = np.array([name or "" for name in names], dtype=object)
+    predicted = np.stack([run.probabilities().argmax(1) for run in runs])
+    clips, labels, classes = first.column("clip_id"), first.labels(), len(first.about.classes)
+    clusters = {}
+    for name in sorted(set(corpus)):
+        rows = corpus == name
+        speakers, index = np.unique(speaker[rows], return_inverse=True)
+        counts = _counts(index, len(speakers), labels[rows], predicted[:, rows], classes)
+        clusters[name] = Clusters(tuple(speakers), counts, len(set(clips[rows])))
+    return clusters
+
+
+def common_clips(first: Predictions, second: Predictions) -> list[Predictions]:
+    """Return both runs cut to the clips they share, in the same order; InputError as `compare`."""
+    pair = f"{first.about.run!r} and {second.about.run!r}"
+    if first.about.classes != second.about.classes:
+        raise InputError(f"runs {pair} have different classes, so they cannot be compared")
+    runs = (first, second)
+    with_fold = any(len(set(run.column("clip_id"))) < run.table.num_rows for run in runs)
+    places = [_places(run, with_fold) for run in runs]
+    shared = sorted(places[0].keys() & places[1].keys())
+    if not shared:
+        raise InputError(f"runs {pair} have no clip in common, so they cannot be compared")
+    one, two = (
+        Predictions(run.about, run.table.take([place[key] for key in shared]))
+        for run, place in zip(runs, places, strict=True)
+    )
+    _check_same_truth(one, two, pair)
+    return [one, two]
+
+
+@lru_cache(maxsize=8)  # every run on the same corpus needs the same weights
+def speaker_weights(speakers: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
+    """Return how often each resample draws each speaker: non-negative, rows sum to S, [B, S]."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)
+    weights = drawn.astype(np.float64)
+    weights.setflags(write=False)  # cached, so shared
+    return weights
+
+
+def resample(counts: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Counts:
+    """Draw speakers with replacement: counts [..., S, K, K] to resampled counts [..., B, K, K]."""
+    *leading, speakers, classes, _ = counts.shape
+    flat = counts.reshape(*leading, speakers, classes * classes).astype(np.float64)
+    drawn = speaker_weights(speakers, resamples, seed) @ flat
+    return drawn.reshape(*leading, resamples, classes, classes)
+
+
+def effective_speakers(counts: Counts) -> float:
+    """Return Kish's effective number of speakers, in [1, S], from counts of shape [S, K, K]."""
+    clips = counts.sum((-2, -1))
+    return float(clips.sum() ** 2 / (clips**2).sum())
+
+
+def sample(counts: Counts) -> dict[str, Sampled]:
+    """Return every metric of the last run minus the first (of one run: itself), with its variance.
+
+    Takes the counts of one corpus, shape [runs, S, K, K].
+    """
+    drawn, speakers = resample(counts), counts.shape[1]
+    degrees = max(effective_speakers(counts[0]) - 1, 1.0)
+    # The bootstrap's variance is that of a sample of S divided by S, not by S - 1.
+    correction = speakers / (speakers - 1) if speakers > 1 else math.nan
+    sampled = {}
+    for name, metric in METRICS.items():
+        value, draws = _last_minus_first(metric(counts.sum(1))), _last_minus_first(metric(drawn))
+        sampled[name] = Sampled(float(value), float(draws.var()) * correction, degrees)
+    return sampled
+
+
+def macro_average(sampled: Sequence[Sampled]) -> Sampled:
+    """Average independent values; the degrees of freedom are Welch and Satterthwaite's (1946)."""
+    values, variances, degrees = np.array(
+        [(one.value, one.variance, one.degrees) for one in sampled]
+    ).T
+    total = float(variances.sum())
+    # Without any variance (a run against itself) the degrees of freedom do not matter.
+    together = total**2 / float((variances**2 / degrees).sum()) if total else float(degrees.sum())
+    return Sampled(float(values.mean()), total / len(sampled) ** 2, together)
+
+
+def _counts(
+    speaker: Rows, speakers: int, labels: Rows, predicted: Rows, classes: int
+) -> NDArray[np.int64]:
+    """Count per run and speaker: predicted [runs, n] to counts [runs, S, K, K]."""
+    cell = (speaker * classes + labels) * classes + predicted
+    size = speakers * classes * classes
+    counts = [np.bincount(one, minlength=size) for one in cell]
+    return np.stack(counts).reshape(len(predicted), speakers, classes, classes)
+
+
+def _last_minus_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values[0] if len(values) == 1 else values[-1] - values[0])
+
+
+def _results(clusters: Mapping[str, Clusters], estimate: MakeEstimate) -> list[Result]:
+    sampled = {corpus: sample(group.counts) for corpus, group in clusters.items()}
+    results = [
+        Result(
+            corpus,
+            group.clips,
+            group.known,
+            float(chance(group.counts[0].sum(0))),
+            {name: estimate(sampled[corpus][name], group.known) for name in METRICS},
+        )
+        for corpus, group in clusters.items()
+    ]
+    return [*results, _macro(results, sampled, estimate)] if len(results) > 1 else results
+
+
+def _macro(
+    results: Sequence[Result], sampled: Mapping[str, Mapping[str, Sampled]], estimate: MakeEstimate
+) -> Result:
+    speakers = sum(result.speakers for result in results)
+    means = {name: macro_average([one[name] for one in sampled.values()]) for name in METRICS}
+    return Result(
+        MACRO_AVERAGE,
+        sum(result.clips for result in results),
+        speakers,
+        float(np.mean([result.chance for result in results])),
+        {name: estimate(mean, speakers) for name, mean in means.items()},
+    )
+
+
+def score_estimate(sampled: Sampled, speakers: int) -> Estimate:
+    """Return a score in [0, 1] with its interval: t on the logit scale, by the delta method."""
+    note = _why_no_interval(sampled, speakers)
+    if note or sampled.variance <= NO_SPREAD**2:
+        return Estimate(sampled.value, None, note or SAME)
+    centre = logit(sampled.value)
+    half = _half_width(sampled) / (sampled.value * (1 - sampled.value))
+    low, high = float(expit(centre - half)), float(expit(centre + half))
+    return Estimate(sampled.value, Interval(low, high, speakers, SCORE_METHOD))
+
+
+def difference_estimate(sampled: Sampled, speakers: int) -> Estimate:
+    """Return a difference in [-1, 1] with its interval: t on the plain scale, clipped.
+
+    No difference at all without any variance (a run against itself) has an interval of zero width.
+    """
+    note = _why_no_interval(sampled, speakers)
+    if note or (sampled.variance <= NO_SPREAD**2 and sampled.value):
+        return Estimate(sampled.value, None, note or SAME)
+    half = _half_width(sampled)
+    low, high = max(sampled.value - half, -1.0), min(sampled.value + half, 1.0)
+    return Estimate(sampled.value, Interval(low, high, speakers, DIFFERENCE_METHOD))
+
+
+def _half_width(sampled: Sampled) -> float:
+    quantile = stdtrit(sampled.degrees, (1 + LEVEL) / 2)
+    return float(quantile * math.sqrt(sampled.variance))
+
+
+def _why_no_interval(sampled: Sampled, speakers: int) -> str:
+    if speakers < MINIMUM_SPEAKERS:
+        return f"no interval: {speakers} known speakers, at least {MINIMUM_SPEAKERS} are needed"
+    if math.isnan(sampled.variance):
+        return "no interval: a corpus has a single speaker"
+    return ""
+
+
+def _places(run: Predictions, with_fold: bool) -> dict[tuple[str, str], int]:
+    """Return the row of every prediction by clip_id, and by fold where clips repeat."""
+    folds = run.column("fold") if with_fold else [""] * run.table.num_rows
+    places = {key: row for row, key in enumerate(zip(run.column("clip_id"), folds, strict=True))}
+    if len(places) < run.table.num_rows:
+        raise InputError(f"run {run.about.run!r} predicts a clip twice in one fold")
+    return places
+
+
+def _check_same_truth(one: Predictions, two: Predictions, pair: str) -> None:
+    differ = one.column("label") != two.column("label")
+    if differ.any():
+        clips = listing(one.column("clip_id")[differ], limit=3)
+        raise InputError(f"runs {pair} disagree on the true class of {differ.sum()} clips: {clips}")

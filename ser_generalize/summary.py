@@ -1,0 +1,225 @@
+"""What a report says before it is drawn: runs by label set, their scores and differences."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_generalize.errors import InputError
+from ser_generalize.metrics import uar
+from ser_generalize.predictions import About, Predictions, read_predictions
+from ser_generalize.statistics import (
+    MACRO_AVERAGE,
+    Clusters,
+    Result,
+    compare,
+    score,
+    speaker_clusters,
+)
+
+PROTOCOLS = {
+    "loso": "leave one speaker out: every speaker is tested by a model that never heard them",
+    "session": "leave one session out: a session's speakers are tested by a model without them",
+    "loco": "leave one corpus out: every corpus is tested by a model trained on the others",
+    "cross": "cross-corpus: trained on one corpus, tested on another",
+    "within": "speaker-disjoint folds within each corpus",
+    "official": "the corpus's own split into training and test",
+    "emobox": "the folds of EmoBox (Interspeech 2024)",
+    "text": "leave texts out: no sentence is in both training and test",
+    "random": "random folds over clips",
+}
+LEAKS = {
+    "speaker": "Test speakers are also in the training part: this says nothing about new voices.",
+    "text": "Test sentences are also in the training part.",
+    "audio": "Some recordings are in both the training and the test part.",
+}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One speaker's clips; `uar` is None where the speaker lacks classes that the corpus has."""
+
+    name: str
+    clips: int
+    uar: float | None
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run under a name that is unique in the report."""
+
+    name: str
+    predictions: Predictions
+    results: Sequence[Result]
+
+    @property
+    def about(self) -> About:
+        """What was run."""
+        return self.predictions.about
+
+    @cached_property
+    def clusters(self) -> dict[str, Clusters]:
+        """The confusion counts of every corpus by speaker."""
+        return speaker_clusters([self.predictions])
+
+    @property
+    def leaks(self) -> list[str]:
+        """One sentence per promise that the protocol does not make."""
+        return [
+            LEAKS.get(leak, f"Not kept apart in training and test: {leak}.")
+            for leak in self.about.leaks
+        ]
+
+    def result(self, corpus: str) -> Result | None:
+        """Return the result for a corpus, None where there is none."""
+        return next((result for result in self.results if result.corpus == corpus), None)
+
+    def values(self, column: str) -> list[str]:
+        """Return the distinct values of a column of the predictions, sorted, without nulls."""
+        return sorted(set(self.predictions.column(column)) - {None})
+
+    def confusion(self, corpus: str) -> NDArray[np.int64]:
+        """Return the corpus's confusion counts, rows true, columns predicted, shape [K, K]."""
+        return np.asarray(self.clusters[corpus].counts[0].sum(0))
+
+    def speakers(self, corpus: str) -> list[Speaker]:
+        """Return the known speakers of a corpus, the one with the highest UAR first."""
+        group, classes = self.clusters[corpus], self.about.classes
+        present = self.confusion(corpus).sum(-1) > 0
+        found = []
+        for name, counts in zip(group.speakers, group.counts[0], strict=True):
+            lacks = present & (counts.sum(-1) == 0)
+            lacking = tuple(label for label, lack in zip(classes, lacks, strict=True) if lack)
+            value = None if lacking else float(uar(counts))
+            found.append(Speaker(name, int(counts.sum()), value, lacking))
+        return sorted((one for one in found if one.name), key=lambda one: -(one.uar or -1))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run minus the first run of its group; without common clips, `note` says why not."""
+
+    run: Run
+    results: Sequence[Result]
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the run that is compared with the first."""
+        return self.run.name
+
+    def result(self, corpus: str) -> Result | None:
+        """Return the result for a corpus, None where there is none."""
+        return next((result for result in self.results if result.corpus == corpus), None)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that share a label set: scores of other label sets are not comparable with them."""
+
+    label_set: str
+    classes: tuple[str, ...]
+    runs: Sequence[Run]
+    comparisons: Sequence[Comparison]
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read and score run folders.
+
+    Raises InputError for a folder given twice, one that is no finished run and one without clips.
+    """
+    repeated = [
+        str(path) for path, times in Counter(map(Path.resolve, folders)).items() if times > 1
+    ]
+    if repeated:
+        raise InputError(f"{repeated[0]} is given more than once; give every run folder once")
+    predictions = [read_predictions(folder) for folder in folders]
+    names = _unique_names([run.about.run for run in predictions], folders)
+    return [Run(name, run, score(run)) for name, run in zip(names, predictions, strict=True)]
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Group runs by label set, in the order given, each compared with the first of its group."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.about.label_set, run.about.classes), []).append(run)
+    return [
+        Group(label_set, classes, members, [_compare(members[0], run) for run in members[1:]])
+        for (label_set, classes), members in groups.items()
+    ]
+
+
+def _compare(first: Run, run: Run) -> Comparison:
+    try:
+        return Comparison(run, compare(first.predictions, run.predictions))
+    except InputError as error:  # two runs on other corpora are no mistake, only not comparable
+        return Comparison(run, [], str(error))
+
+
+def _unique_names(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Add the folder to names that are not unique, and the number where that is not enough."""
+    for suffixes in ([folder.resolve().name for folder in folders], range(1, len(names) + 1)):
+        times = Counter(names)
+        names = [
+            f"{name} ({suffix})" if times[name] > 1 else name
+            for name, suffix in zip(names, suffixes, strict=True)
+        ]
+    return list(names)
+
+
+def corpora(members: Sequence[Run | Comparison]) -> list[str]:
+    """Return the corpora that any member has results for, the macro-average first."""
+    names = {result.corpus for one in members for result in one.results}
+    return sorted(names, key=lambda name: (name != MACRO_AVERAGE, name))
+
+
+def missing_intervals(members: Sequence[Run | Comparison]) -> list[str]:
+    """Return a line per corpus without an interval that says why."""
+    notes = {
+        f"* {result.corpus}: {result.estimates['uar'].note}": None  # a dictionary keeps the order
+        for one in members
+        for result in one.results
+        if result.estimates["uar"].note
+    }
+    return list(notes)
+
+
+def macro_notes(members: Sequence[Run | Comparison]) -> list[str]:
+    """Return a line that says which corpora the macro-averages cover, where they differ."""
+    covered: dict[str, list[str]] = {}
+    for one in members:
+        if one.result(MACRO_AVERAGE):
+            names = ", ".join(name for name in corpora([one]) if name != MACRO_AVERAGE)
+            covered.setdefault(names, []).append(one.name)
+    parts = [f"over {names} for {', '.join(found)}" for names, found in covered.items()]
+    return [f"the macro-average is {'; '.join(parts)}"] if len(parts) > 1 else []
+
+
+def percent(share: float) -> str:
+    """Format a share in [0, 1] as percent with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def points(difference: float) -> str:
+    """Format a difference of shares as points of a hundred with its sign; zero has none."""
+    rounded = f"{100 * difference:+.1f}"
+    return "0.0" if float(rounded) == 0 else rounded.replace("-", "−")
+
+
+def swarm(values: Sequence[float], gap: float) -> list[int]:
+    """Return the row, 0 at the bottom, at which each dot is drawn so that none hides another.
+
+    Takes values in [0, 1]; a dot moves up until it is at least `gap` from all dots of its row.
+    """
+    rows, last = [0] * len(values), list[float]()
+    for index in sorted(range(len(values)), key=values.__getitem__):
+        free = (row for row, value in enumerate(last) if values[index] - value >= gap)
+        row = next(free, len(last))
+        last[row : row + 1] = [values[index]]
+        rows[index] = row
+    return rows

@@ -1,0 +1,63 @@
+"""`ser-generalize train`: folds of a protocol, resampled, trained and predicted, in one run folder.
+
+The same as `accelerate launch -m ser_generalize.train` and `torchrun -m ser_generalize.train`: the
+processes share out the folds, and every launch gives the same predictions.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_generalize.command import CommandParser, run_command
+from ser_generalize.labels import LABEL_SETS
+
+EXAMPLE = (
+    "ser-generalize train --dataset data --embeddings embeddings --protocol loso "
+    "--labels four --sampler smote --out runs/smote"
+)
+
+
+def parser() -> CommandParser:
+    """Return the command's parser; its choices are checked where they are used."""
+    command = CommandParser(
+        "ser-generalize train",
+        "Train and score a head on speakers it never heard, fold by fold.",
+        EXAMPLE,
+    )
+    add = command.add_argument
+    add("--dataset", required=True, help="Hub id, or a folder made by `build`")
+    add("--embeddings", type=Path, required=True, help="store made by `ser-generalize embed`")
+    add("--protocol", default="loso", help="loso: leave one speaker out (default)")
+    add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
+    add("--out", type=Path, required=True, help="run folder to write or to complete")
+    add("--sampler", default="none", help="none, under, over, smote, borderline or adasyn")
+    add(
+        "--head",
+        default="128",
+        help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); or logistic",
+    )
+    add("--corpora", nargs="+", metavar="C", help="only these corpora")
+    add("--train-on", default="each", help="each corpus by itself (default), or their union")
+    return command
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse the command line and run."""
+    arguments = parser().parse_args(argv)
+    from ser_generalize.experiment import Cell, run_cell  # torch takes seconds to import
+
+    cell = Cell(
+        dataset=arguments.dataset,
+        embeddings=arguments.embeddings,
+        protocol=arguments.protocol,
+        labels=arguments.labels,
+        sampler=arguments.sampler,
+        head=arguments.head,
+        corpora=tuple(arguments.corpora or ()),
+        train_on=arguments.train_on,
+    )
+    run_cell(cell, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("ser-generalize train", main, sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""What tests share: a small fabricated corpus, a tiny random Whisper, and what is built of them."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Set before datasets and huggingface_hub are imported: they read these once. Nothing of the user's
+# caches is touched, and nothing is asked of the network.
+_CACHE = tempfile.mkdtemp(prefix="ser-generalize-tests-")
+os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from transformers import WhisperConfig  # noqa: E402
+from transformers.models.whisper.modeling_whisper import WhisperEncoder  # noqa: E402
+
+from dataset_scripts.build import build  # noqa: E402
+from dataset_scripts.fabricate import fabricate_ravdess  # noqa: E402
+from ser_generalize.embed import embed  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real corpora and encoders, which a user does not have."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder `shared` (real audio, real encoders) beside the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Whisper encoder with 2 layers of width 32, in the `transformers` layout."""
+    folder = tmp_path_factory.mktemp("encoder") / "tiny-random"
+    folder.mkdir()
+    config = WhisperConfig(
+        d_model=32,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        num_mel_bins=80,
+    )
+    torch.manual_seed(0)
+    weights = WhisperEncoder(config).state_dict()
+    save_file({f"model.encoder.{k}": v for k, v in weights.items()}, folder / "model.safetensors")
+    config.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def raw_ravdess(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fabricated RAVDESS tree of 4 actors with 30 clips each."""
+    folder = tmp_path_factory.mktemp("raw") / "ravdess"
+    fabricate_ravdess(folder, speakers=4, clips=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(raw_ravdess: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset folder built from the fabricated tree."""
+    folder = tmp_path_factory.mktemp("built") / "data"
+    build("ravdess", raw_ravdess, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedding store of that dataset under the tiny encoder."""
+    folder = tmp_path_factory.mktemp("embedded") / "store"
+    embed(str(dataset), str(tiny_encoder), folder)
+    return folder
