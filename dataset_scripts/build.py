@@ -1,5 +1,6 @@
 """From a raw corpus tree to Parquet and a card, which plain `datasets.load_dataset` reads."""
 
+import contextlib
 import json
 import sys
 from collections import defaultdict
@@ -11,8 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset_scripts.card import SUMMARY_FILE, summarise, write_card
-from dataset_scripts.corpus import Corpus, audio_files, corpus_names, load_script
+from dataset_scripts.card import SUMMARY_FILE, counted, render, summaries, summarise
+from dataset_scripts.corpus import (
+    Corpus,
+    Parse,
+    as_found,
+    audio_files,
+    corpus_names,
+    load_script,
+)
 from ser_generalize.audio import BadAudioError, encode_flac, pcm_sha256, read_pcm
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, listing, one_of
@@ -45,9 +53,34 @@ def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
     fails leaves `out` as it was.
 
     Raises InputError for a source folder that is missing, empty, of another corpus, or without one
-    usable clip.
+    usable clip, and for an `out` that cannot be written or where something else would be replaced.
     """
     corpus, parse = load_script(name)
+    _check_replaceable(out, out / name, source)
+    corpus = as_found(corpus, source)
+    rows, skipped = _collect(corpus, parse, source)
+    try:
+        _write(corpus, rows, skipped, source, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out} ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # succeeds on an empty folder only, which is what a failed build leaves
+    return len(rows), skipped
+
+
+def _check_replaceable(out: Path, target: Path, source: Path) -> None:
+    """Refuse an output folder where the raw corpus, or anything but a build, would be deleted."""
+    for folder in (out, target):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; give another folder with --out")
+    if source.resolve().is_relative_to(target.resolve()):
+        raise InputError(f"--out {out} would replace --source {source}; give another folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / SUMMARY_FILE).is_file():
+        raise InputError(f"{target} is no earlier build and would be replaced; give another --out")
+
+
+def _collect(corpus: Corpus, parse: Parse, source: Path) -> tuple[list[Row], list[Skipped]]:
     if not source.is_dir():
         raise InputError(f"--source {source} is not a folder")
     sources = list(parse(source))
@@ -58,11 +91,9 @@ def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
     skipped = unusable + repeated
     if not rows:
         reasons = listing((f"{item.path.name}: {item.reason}" for item in skipped), limit=3)
-        raise InputError(
-            f"{corpus.title}: none of {len(sources)} files in {source} is usable ({reasons})"
-        )
-    _write(corpus, rows, skipped, source, out)
-    return len(rows), skipped
+        files = counted(len(sources), "file")
+        raise InputError(f"{corpus.title}: of {files} in {source} none is usable ({reasons})")
+    return rows, skipped
 
 
 def _nothing_found(corpus: Corpus, source: Path) -> str:
@@ -73,8 +104,8 @@ def _nothing_found(corpus: Corpus, source: Path) -> str:
     guesses = [other for other in others if next(iter(load_script(other)[1](source)), None)]
     hint = f"; it looks like {' or '.join(guesses)}" if guesses else ""
     return (
-        f"no {corpus.title} file (such as {corpus.file_example}) among {len(files)} audio files "
-        f"below {source}, the first is {files[0].name}{hint}"
+        f"no {corpus.title} file (such as {corpus.file_example}) among "
+        f"{counted(len(files), 'audio file')} below {source}, the first is {files[0].name}{hint}"
     )
 
 
@@ -88,7 +119,7 @@ def _read(corpus: Corpus, sources: Sequence[SourceClip]) -> tuple[list[Found], l
             except BadAudioError as error:
                 skipped.append(Skipped(clip.path, str(error)))
             except OSError as error:
-                skipped.append(Skipped(clip.path, f"cannot be read ({error.strerror})"))
+                skipped.append(Skipped(clip.path, f"cannot be read ({error.strerror or error})"))
             progress.update()
     return found, skipped
 
@@ -130,16 +161,14 @@ def _prefixed(corpus: Corpus, identifier: str | None) -> str | None:
 
 
 def _keep_each_recording_once(found: Sequence[Found]) -> tuple[list[Row], list[Skipped]]:
-    """Drop repeated recordings, keeping the first, and every copy where their labels contradict."""
+    """Drop repeated recordings, keeping the first, and all copies where they contradict another."""
     copies: dict[str, list[Found]] = defaultdict(list)
     for path, row in found:
         copies[row["sha256"]].append((path, row))
     kept: dict[str, Row] = {}
     skipped: list[Skipped] = []
     for same in copies.values():
-        if len({row["native_label"] for _, row in same}) > 1:
-            labels = ", ".join(f"{row['clip_id']} is {row['native_label']}" for _, row in same)
-            reason = f"one recording with two labels ({labels})"
+        if reason := _contradiction([row for _, row in same]):
             skipped += [Skipped(path, reason) for path, _ in same]
             continue
         (path, first), *others = same
@@ -153,11 +182,20 @@ def _keep_each_recording_once(found: Sequence[Found]) -> tuple[list[Row], list[S
     return sorted(kept.values(), key=lambda row: row["clip_id"]), skipped
 
 
+def _contradiction(same: Sequence[Row]) -> str | None:
+    for column in ("native_label", "speaker"):
+        if len({row[column] for row in same}) > 1:
+            claims = ", ".join(f"{row['clip_id']}: {row[column]}" for row in same)
+            return f"one recording with more than one {column.replace('_', ' ')} ({claims})"
+    return None
+
+
 def _write(
     corpus: Corpus, rows: list[Row], skipped: list[Skipped], source: Path, out: Path
 ) -> None:
     shards = list(_shards(rows))
-    with staged(out / corpus.name) as folder:
+    # Shards and card are complete on disk before either replaces what is there.
+    with staged(out / "README.md") as card, staged(out / corpus.name) as folder:
         folder.mkdir()
         for number, shard in enumerate(shards):
             table = pa.Table.from_pylist(shard, schema=clip_features().arrow_schema)
@@ -166,7 +204,8 @@ def _write(
         (folder / SKIPPED_FILE).write_text(_skipped_table(skipped, source), encoding="utf-8")
         summary = summarise(corpus, rows, len(skipped))
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    write_card(out)
+        built = summaries(out) | {corpus.name: summary}
+        card.write_text(render([built[name] for name in sorted(built)]), encoding="utf-8")
 
 
 def _shards(rows: list[Row]) -> Iterator[list[Row]]:
@@ -182,7 +221,7 @@ def _shards(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def _skipped_table(skipped: list[Skipped], source: Path) -> str:
-    lines = [f"{item.path.relative_to(source)}\t{item.reason}" for item in skipped]
+    lines = [f"{item.path.relative_to(source).as_posix()}\t{item.reason}" for item in skipped]
     return "\n".join(["path\treason", *sorted(lines)]) + "\n"
 
 
@@ -199,11 +238,12 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     one_of("corpus", arguments.corpus, corpus_names())
     clips, skipped = build(arguments.corpus, arguments.source, arguments.out)
-    print(f"{arguments.corpus}: {clips} clips in {arguments.out / arguments.corpus}")
+    folder = arguments.out / arguments.corpus
+    print(f"{arguments.corpus}: {counted(clips, 'clip')} in {folder}")
     if skipped:
         examples = listing((f"{item.path.name} ({item.reason})" for item in skipped), limit=3)
-        where = arguments.out / arguments.corpus / SKIPPED_FILE
-        print(f"{arguments.corpus}: {len(skipped)} files skipped, listed in {where}: {examples}")
+        files = counted(len(skipped), "file")
+        print(f"{arguments.corpus}: {files} skipped, listed in {folder / SKIPPED_FILE}: {examples}")
 
 
 if __name__ == "__main__":

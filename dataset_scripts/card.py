@@ -9,7 +9,6 @@ from typing import Any
 
 from dataset_scripts.corpus import Corpus
 from ser_generalize import __version__
-from ser_generalize.files import write_text
 from ser_generalize.hub import render_card
 
 SUMMARY_FILE = "summary.json"
@@ -38,17 +37,34 @@ def summarise(corpus: Corpus, rows: Sequence[dict[str, Any]], skipped: int) -> d
     }
 
 
-def write_card(out: Path) -> None:
-    """Write the card of a dataset folder over every corpus built in it, atomically."""
-    summaries = sorted(out.glob(f"[!.]*/{SUMMARY_FILE}"))
-    corpora = [json.loads(path.read_text()) for path in summaries]
+def summaries(out: Path) -> dict[str, dict[str, Any]]:
+    """Return the summary of every corpus that was built in a dataset folder."""
+    files = out.glob(f"[!.]*/{SUMMARY_FILE}")
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+def render(corpora: Sequence[dict[str, Any]]) -> str:
+    """Return the card of a dataset that holds the corpora of these summaries."""
     total = sum(corpus["clips"] for corpus in corpora)
-    card = render_card(
+    languages = {language for corpus in corpora for language in corpus["languages"]}
+    return render_card(
         "dataset.md.jinja",
         corpora=corpora,
-        languages=sorted({language for corpus in corpora for language in corpus["languages"]}),
+        languages=sorted({language.split("-")[0] for language in languages}),  # ISO 639, no region
+        licences=sorted({hub_licence(corpus["licence"]) for corpus in corpora}),
         size_category=next((name for limit, name in SIZES if total < limit), "1M<n<10M"),
         total=total,
         version=__version__,
     )
-    write_text(out / "README.md", card)
+
+
+def hub_licence(licence: str) -> str:
+    """Return the Hub's own identifier of a licence, "other" where it has none."""
+    if licence.startswith("LicenseRef-"):
+        return "other"
+    return {"ODbL-1.0": "odbl"}.get(licence, licence.lower())
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 file", "1,254 files"."""
+    return f"{number:,} {noun}" + "s" * (number != 1)

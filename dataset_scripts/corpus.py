@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -14,6 +14,7 @@ from ser_generalize.schema import SourceClip
 
 Parse = Callable[[Path], Iterator[SourceClip]]
 TOOLS = {"build", "card", "corpus", "fabricate", "synthesis"}  # every other module is a corpus
+FABRICATED = "FABRICATED.txt"  # in the root of a tree that `fabricate` made
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".mp4"}
 
 
@@ -29,10 +30,10 @@ class Corpus:
     redistribution: Literal["public", "gated", "private"]
     citation: str  # BibTeX
     languages: tuple[str, ...]  # BCP 47
-    elicitation: Literal["acted", "elicited", "natural"]
+    elicitation: Literal["acted", "elicited", "natural", "synthetic"]
     label_source: Literal["acted", "perceived"]
     labels: Mapping[str, str]
-    file_pattern: str  # regular expression that a whole file name of the corpus matches
+    file_pattern: str  # regular expression of a whole file name; old copies have `.WAV` too
     file_example: str
     expected_clips: Mapping[str, int]  # per native label, in a complete copy
     expected_speakers: int
@@ -49,6 +50,25 @@ def load_script(name: str) -> tuple[Corpus, Parse]:
     """Return a corpus's data sheet and its parse function; an unknown name is an InputError."""
     module = _module(one_of("corpus", name, corpus_names()))
     return module.CORPUS, module.parse
+
+
+def as_found(corpus: Corpus, root: Path) -> Corpus:
+    """Return the data sheet of the tree at hand: a fabricated one is not the corpus it imitates.
+
+    Its clips say `synthetic`, wherever they go; its card cites nobody's recordings.
+    """
+    if not (root / FABRICATED).is_file():
+        return corpus
+    return replace(
+        corpus,
+        title=f"Fabricated speech in the layout of {corpus.title}",
+        licence="CC0-1.0",
+        licence_url="https://creativecommons.org/publicdomain/zero/1.0/",
+        redistribution="private",
+        citation="@misc{fabricated, title = {Speech synthesised by ser-generalize}}",
+        elicitation="synthetic",
+        known_faults=("No human speech: what it shows of emotion was put there by formula.",),
+    )
 
 
 def audio_files(root: Path) -> list[Path]:

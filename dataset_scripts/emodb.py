@@ -69,7 +69,7 @@ CORPUS = Corpus(
         "disgust": "disgusted",
         "boredom": "bored",
     },
-    file_pattern=r"(\d\d)([ab]\d\d)([NFTWAEL])([a-z])\.wav",
+    file_pattern=r"(\d\d)([ab]\d\d)([NFTWAEL])([a-z])\.(?i:wav)",
     file_example="03a01Fa.wav",
     expected_clips={
         "neutral": 79,

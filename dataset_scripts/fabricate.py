@@ -8,8 +8,6 @@ write a function like `fabricate_ravdess` and enter it in CORPORA.
 """
 
 import hashlib
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
+from dataset_scripts.corpus import FABRICATED
 from dataset_scripts.synthesis import draw_voice, synthesise
-from ser_generalize.command import CommandParser, run_command
+from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, one_of
+from ser_generalize.files import staged
 
 NOTE = "fabricated by ser-generalize; no human speech"  # in every file, lest one pass for real
 
@@ -109,15 +108,21 @@ def fabricate(
 
 def record(tree: Path, corpus: str, takes: Sequence[Take], seed: int) -> None:
     """Synthesise the takes of a corpus and write them as 16-bit wav files under `tree`."""
-    for take in tqdm(takes, desc=f"fabricate {corpus}", unit="clip", disable=None):
-        voice = draw_voice(take.sex, generator(seed, corpus, take.speaker))
-        rng = generator(seed, corpus, take.path)
-        samples = synthesise(take.emotion, voice, take.text, rng, take.rate, take.intensity)
-        path = tree / take.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(path, "w", take.rate, 1, "PCM_16") as file:
-            file.comment = NOTE
-            file.write(samples)
+    (tree / FABRICATED).write_text(NOTE + "\n")
+    with progress_bar(len(takes), f"fabricate {corpus}", "clip") as progress:
+        for take in takes:
+            _write_take(tree / take.path, corpus, take, seed)
+            progress.update()
+
+
+def _write_take(path: Path, corpus: str, take: Take, seed: int) -> None:
+    voice = draw_voice(take.sex, generator(seed, corpus, take.speaker))
+    rng = generator(seed, corpus, take.path)
+    samples = synthesise(take.emotion, voice, take.text, rng, take.rate, take.intensity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", take.rate, 1, "PCM_16") as file:
+        file.comment = NOTE
+        file.write(samples)
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -128,21 +133,15 @@ def generator(*key: object) -> np.random.Generator:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill that becomes `out` only once the block has succeeded.
+    """Yield a folder to fill, which becomes `out` only once the block has succeeded.
 
-    It lies beside `out`, so that the last step is a rename on one disk, and an interrupted run
-    leaves nothing that looks complete. Raises InputError unless `out` is new or empty.
+    Raises InputError unless `out` is new or empty.
     """
-    out = out.resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} is not an empty folder; choose a new one with --out")
-    partial = out.parent / f".{out.name}.{os.getpid()}"
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with staged(out) as folder:
+        folder.mkdir()
+        yield folder
 
 
 def main(argv: Sequence[str]) -> None:

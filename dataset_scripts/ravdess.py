@@ -51,7 +51,7 @@ CORPUS = Corpus(
         "surprised": "surprised",
     },
     # Modality and channel are pinned to audio-only speech: video and song files share the grammar.
-    file_pattern=r"03-01-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)\.wav",
+    file_pattern=r"03-01-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)\.(?i:wav)",
     file_example="03-01-05-01-02-01-12.wav",
     expected_clips={
         "neutral": 96,

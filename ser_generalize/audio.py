@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -14,9 +15,13 @@ from ser_generalize.errors import InputError
 from ser_generalize.schema import SAMPLING_RATE
 
 MINIMUM_SECONDS = 0.1
+RATES = (4_000, 384_000)  # Hz; beyond them a header lies, and 1 Hz would make hours of one file
 SILENCE = 1e-4  # full scale 1.0; a peak below -80 dBFS holds no speech
+OVERLOAD = 2.0  # float files overshoot 1.0 a little; far above it they are not in this scale at all
 LFS_POINTER = b"version https://git-lfs"
-RIFF_UNKNOWN_SIZE = 0xFFFFFFFF  # written by tools that stream: the data runs to the end of the file
+# Tools that stream cannot go back to write the size: FFmpeg leaves 0xFFFFFFFF, sox 0x7FFFF000. The
+# samples then run to the end of the file; no clip is 2 GB.
+RIFF_UNKNOWN_SIZE = 0x7FFFF000
 
 Pcm = NDArray[np.int16]
 
@@ -31,18 +36,16 @@ def read_pcm(path: Path) -> tuple[Pcm, int]:
     Returns the samples (int16, shape [n]) and the file's own sampling rate in Hz. Channels are
     averaged; other rates are resampled with soxr's high-quality band-limited filter.
 
-    Raises BadAudioError for an empty file, a git-LFS pointer, a truncated RIFF file, anything
-    soundfile cannot decode, samples that are not finite, silence, and clips under 0.1 s.
+    Raises BadAudioError for an empty file, a git-LFS pointer, a truncated file, anything soundfile
+    cannot decode, samples that are not finite or far beyond full scale, silence, a sampling rate
+    outside 4 to 384 kHz, and clips under 0.1 s.
     """
     data = path.read_bytes()
     _check_container(data)
-    try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float64", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudioError(f"not audio that soundfile can decode ({error})") from error
-    mono = samples.mean(axis=1)
-    _check_samples(mono, rate)
-    return to_pcm(mono, rate), rate
+    mono, rate = _decode(data, "float64")
+    pcm = to_pcm(mono, rate)
+    _check_samples(pcm / 32768, SAMPLING_RATE)  # above 8 kHz there may have been all the sound
+    return pcm, rate
 
 
 def to_pcm(samples: NDArray[np.float64], rate: int) -> Pcm:
@@ -69,13 +72,23 @@ def decode_clip(data: bytes) -> NDArray[np.float32]:
 
     Rows that this project built are 16-kHz mono FLAC; other rates and channel counts are converted.
     """
+    mono, rate = _decode(data, "float32")
+    return mono if rate == SAMPLING_RATE else soxr.resample(mono, rate, SAMPLING_RATE)
+
+
+def _decode(data: bytes, dtype: str) -> tuple[NDArray[Any], int]:
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudioError(f"not audio that soundfile can decode ({error})") from error
+        samples, rate = soundfile.read(io.BytesIO(data), dtype=dtype, always_2d=True)
+    except soundfile.LibsndfileError as error:
+        # its str() names a memory address, which would differ in every build
+        raise BadAudioError(f"not audio that soundfile can decode: {error.error_string}") from error
+    if not RATES[0] <= rate <= RATES[1]:
+        raise BadAudioError(f"a sampling rate of {rate} Hz, outside {RATES[0]} to {RATES[1]} Hz")
+    if not np.isfinite(samples).all():
+        raise BadAudioError("holds samples that are not finite numbers (NaN or infinity)")
     mono = samples.mean(axis=1)
     _check_samples(mono, rate)
-    return mono if rate == SAMPLING_RATE else soxr.resample(mono, rate, SAMPLING_RATE)
+    return mono, rate
 
 
 def _check_container(data: bytes) -> None:
@@ -85,6 +98,8 @@ def _check_container(data: bytes) -> None:
         raise BadAudioError("a git-LFS pointer, not audio: run `git lfs pull` in the source tree")
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         _check_riff_is_whole(data)
+    if data[:4] == b"FORM":  # AIFF
+        _check_size(len(data) - 8, int.from_bytes(data[4:8], "big"))
 
 
 def _check_riff_is_whole(data: bytes) -> None:
@@ -93,14 +108,17 @@ def _check_riff_is_whole(data: bytes) -> None:
     while position + 8 <= len(data):
         chunk, size = struct.unpack_from("<4sI", data, position)
         position += 8
-        if chunk == b"data":
-            if size != RIFF_UNKNOWN_SIZE and position + size > len(data):
-                raise BadAudioError(
-                    f"truncated: {len(data) - position} of {size} bytes of samples are there"
-                )
+        if chunk == b"data" and size:
+            if size < RIFF_UNKNOWN_SIZE:
+                _check_size(len(data) - position, size)
             return
         position += size + size % 2
-    raise BadAudioError("truncated: the wav header has no samples behind it")
+    raise BadAudioError("header only: no samples follow in the wav file")
+
+
+def _check_size(found: int, announced: int) -> None:
+    if found < announced:
+        raise BadAudioError(f"truncated: {found} of {announced} bytes of samples are there")
 
 
 def _check_samples(mono: NDArray[np.floating], rate: int) -> None:
@@ -108,7 +126,8 @@ def _check_samples(mono: NDArray[np.floating], rate: int) -> None:
         raise BadAudioError(
             f"too short: {len(mono) / rate:.3f} s, at least {MINIMUM_SECONDS} s is needed"
         )
-    if not np.isfinite(mono).all():
-        raise BadAudioError("holds samples that are not finite numbers (NaN or infinity)")
-    if np.abs(mono).max() < SILENCE:
+    peak = np.abs(mono).max()
+    if peak < SILENCE:
         raise BadAudioError("silent: no sample rises above -80 dBFS")
+    if peak > OVERLOAD:
+        raise BadAudioError(f"overloaded: samples reach {peak:.4g} times full scale")

@@ -51,8 +51,11 @@ def _dispatch(argv: Sequence[str]) -> int:
     name, *rest = argv
     if name not in COMMANDS:
         return run_command("ser-generalize", lambda _: one_of_commands(name), rest)
-    module = importlib.import_module(f"ser_generalize.{name}")
-    return run_command(f"ser-generalize {name}", module.main, rest)
+    return run_command(f"ser-generalize {name}", lambda given: _run(name, given), rest)
+
+
+def _run(name: str, argv: Sequence[str]) -> None:
+    importlib.import_module(f"ser_generalize.{name}").main(argv)
 
 
 def one_of_commands(name: str) -> None:

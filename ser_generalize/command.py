@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from ser_generalize.errors import InputError
+
+PATIENCE = 20.0  # seconds
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -30,19 +33,25 @@ class CommandParser(argparse.ArgumentParser):
 
 def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     """Run `main(argv)` and return the exit code: 0, 2 for an expected mistake, 130 for Ctrl-C."""
+    first = os.environ.get("RANK", "0") == "0"  # of a launch: one line, not one of every process
     try:
         main(argv)
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":  # one line, not one of every process of a launch
+        if first:
             print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        else:  # a launcher ends all processes with the first that fails: let the other one speak
+            time.sleep(PATIENCE)
         return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        if first:
+            print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
 
 
 def progress_bar(total: int, what: str, unit: str, show: bool = True) -> "tqdm[Any]":
     """Return a progress bar with rate and time left; in a log file it reports every 10 s only."""
+    if not show:
+        return tqdm(disable=True)
     interval = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=what, unit=unit, mininterval=interval, disable=not show)
+    return tqdm(total=total, desc=what, unit=unit, mininterval=interval)  # TQDM_DISABLE hides it

@@ -1,7 +1,9 @@
 """Reading the harmonised dataset: a Hub id or a local folder, through `datasets.load_dataset`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets import (
@@ -11,43 +13,85 @@ from datasets import (
     disable_progress_bars,
     get_dataset_config_names,
     load_dataset,
+    load_dataset_builder,
 )
-from datasets.exceptions import DatasetsError
+from datasets import config as datasets_config
 
-from ser_generalize.errors import InputError
+from ser_generalize.errors import InputError, listing, silenced
 from ser_generalize.schema import clip_features
 
 GROUPED_CONFIGS = {"default", "folds"}  # not corpora
+NEVER_NULL = ("clip_id", "corpus", "sha256", "duration")  # what clips are found and ordered by
 
 
 def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
     """Load the clips of some corpora (all by default) with their audio as undecoded bytes.
 
     `dataset` is a Hub id or a folder that `dataset_scripts.build` wrote. Raises InputError where it
-    cannot be loaded, lacks a corpus asked for, or does not hold the columns of a Clip.
+    cannot be loaded, lacks a corpus asked for, holds other columns than a Clip's, or a clip twice.
     """
-    disable_progress_bars()  # the commands show their own
-    try:
+    with _loading(dataset):
         available = [n for n in get_dataset_config_names(dataset) if n not in GROUPED_CONFIGS]
-        names = _check_corpora(dataset, corpora, available)
-        parts = [load_dataset(dataset, name, split="train") for name in names]
-    except (OSError, ValueError, DatasetsError) as error:
-        raise InputError(_why_not_loaded(dataset, error)) from error
-    for name, part in zip(names, parts, strict=True):
-        _check_columns(dataset, name, part)
-    return concatenate_datasets([part.cast_column("audio", Audio(decode=False)) for part in parts])
+    names = _check_corpora(dataset, corpora, available)
+    with _loading(dataset):
+        parts = [
+            load_dataset(dataset, name, split="train", cache_dir=_cache_folder(dataset, name))
+            for name in names
+        ]
+    clips = concatenate_datasets(
+        [_undecoded(dataset, name, part) for name, part in zip(names, parts, strict=True)]
+    )
+    repeated = [clip_id for clip_id, count in Counter(clips["clip_id"]).items() if count > 1]
+    if repeated:
+        raise InputError(f"dataset {dataset} holds clips more than once: {listing(repeated, 3)}")
+    return clips
 
 
 def fingerprint(clips: Dataset) -> str:
     """Return the identity of what a run was trained and scored on: clip ids, audio and labels."""
-    columns = (clips[name] for name in ("clip_id", "sha256", "emotion", "speaker"))
+    labels = ("native_label", "emotion", "label4", "label5")
+    columns = (clips[name] for name in ("clip_id", "sha256", "speaker", *labels))
     lines = sorted("\t".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@contextmanager
+def _loading(dataset: str) -> Iterator[None]:
+    """Turn whatever a library raises on a broken dataset into one line, and keep it from logging.
+
+    There is no list of what that may be: `datasets` lets the errors of its parsers through.
+    """
+    disable_progress_bars()  # the commands show their own
+    try:
+        with silenced("datasets", "huggingface_hub"):
+            yield
+    except Exception as error:
+        raise InputError(_why_not_loaded(dataset, error)) from error
+
+
+def _cache_folder(dataset: str, name: str) -> str | None:
+    """Return where a corpus of a folder is cached: apart for every state of its files.
+
+    By itself `datasets` tells folders apart by their last name and their card's YAML, and hands out
+    what another `data`, or this one before it was rebuilt, once held.
+    """
+    if not Path(dataset).is_dir():
+        return None  # of the Hub: kept apart by commit
+    files = load_dataset_builder(dataset, name).config.data_files
+    paths = [Path(path) for split in files.values() for path in split]
+    state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    digest = hashlib.sha256(repr(state).encode()).hexdigest()
+    return str(Path(datasets_config.HF_DATASETS_CACHE) / f"ser-generalize-{digest[:16]}")
 
 
 def _check_corpora(
     dataset: str, wanted: Sequence[str] | None, available: Sequence[str]
 ) -> Sequence[str]:
+    if not available:
+        raise InputError(
+            f"dataset {dataset} has no config for a corpus; give a folder made by "
+            "`python -m dataset_scripts.build`, or a Hub id of such a dataset"
+        )
     missing = [name for name in wanted or () if name not in available]
     if missing:
         raise InputError(
@@ -60,8 +104,8 @@ def _check_corpora(
 def _why_not_loaded(dataset: str, error: Exception) -> str:
     if Path(dataset).is_dir():
         return (
-            f"folder {dataset} is no dataset that `datasets` can load ({error}); make one with "
-            "`python -m dataset_scripts.build CORPUS --source DIR --out DATASET`"
+            f"folder {dataset} is no dataset that `datasets` can load ({error!s:.200}); "
+            "make one with `python -m dataset_scripts.build CORPUS --source DIR --out DATASET`"
         )
     return (
         f"dataset {dataset} is neither a folder nor reachable on the Hub ({type(error).__name__}); "
@@ -69,10 +113,22 @@ def _why_not_loaded(dataset: str, error: Exception) -> str:
     )
 
 
-def _check_columns(dataset: str, name: str, part: Dataset) -> None:
-    missing = [column for column in clip_features() if column not in part.column_names]
+def _undecoded(dataset: str, name: str, part: Dataset) -> Dataset:
+    """Return a corpus with the columns of a Clip and its audio as bytes, if it can be one."""
+    wanted = clip_features()
+    here = f"dataset {dataset}, config {name}"
+    missing = [column for column in wanted if column not in part.column_names]
     if missing:
         raise InputError(
-            f"dataset {dataset}, config {name}: the columns {', '.join(missing)} are missing; "
+            f"{here}: the columns {', '.join(missing)} are missing; "
             "it was not made by this package, or by an older version of it"
         )
+    part = part.select_columns(list(wanted)).cast_column("audio", Audio(decode=False))
+    wanted = wanted | {"audio": Audio(decode=False)}
+    odd = [column for column in wanted if part.features[column] != wanted[column]]
+    if odd:  # above all other class names: the same integer would mean another emotion
+        raise InputError(f"{here}: {', '.join(odd)} have another type or other classes than here")
+    null = [column for column in NEVER_NULL if part.data.column(column).null_count]
+    if null:
+        raise InputError(f"{here}: {', '.join(null)} may not be null")
+    return part

@@ -1,6 +1,7 @@
 """`ser-generalize embed`: every clip of a dataset through a frozen encoder, once, into a store."""
 
 import hashlib
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,11 @@ from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.embeddings import (
     Embeddings,
     StoreKey,
-    held_clips,
+    open_store,
     write_manifest,
     write_shard,
 )
-from ser_generalize.errors import listing, one_of
+from ser_generalize.errors import InputError, listing, one_of
 
 if TYPE_CHECKING:  # torch and datasets take seconds to import, and `--help` needs neither
     from datasets import Dataset
@@ -66,14 +67,15 @@ def embed(
     started again ends with the same bytes. Clips whose audio is unusable are left out and listed in
     the manifest.
     """
-    from ser_generalize.dataset import load_clips
-    from ser_generalize.encoder import load_encoder
-
     one_of("window", window, WINDOWS)
+    from ser_generalize.dataset import load_clips
+
     clips = load_clips(dataset, corpora)
+    from ser_generalize.encoder import load_encoder  # not before: a mistake is told at once
+
     encoder = load_encoder(encoder_name)
     key = StoreKey(encoder.name, encoder.revision, window, encoder.layers, encoder.width)
-    held = held_clips(store, key)
+    held, skipped_before = open_store(store, key)
     tally = Tally()
     with progress_bar(len(clips), "embed", "clip") as progress:
         for planned in _shards(clips):
@@ -81,7 +83,9 @@ def embed(
             progress.update(len(planned) - len(missing))
             if missing:
                 _embed_shard(encoder, key, store, clips, missing, tally, progress)
-    write_manifest(store, key, tally.skipped)
+    judged_anew = set(clips["clip_id"])
+    others = [item for item in skipped_before if item["clip_id"] not in judged_anew]
+    write_manifest(store, key, others + tally.skipped)
     return tally
 
 
@@ -134,8 +138,15 @@ def _embed_shard(
     if done:
         tally.clips += len(done)
         ids, hashes = [row.clip_id for row in done], [row.sha256 for row in done]
-        stored: Embeddings = np.concatenate(values).astype(np.float16)
-        write_shard(store, _shard_name(done), key, ids, hashes, stored)
+        write_shard(store, _shard_name(done), key, ids, hashes, _halved(key, values))
+
+
+def _halved(key: StoreKey, values: Sequence[NDArray[np.float32]]) -> Embeddings:
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused
+        halved: Embeddings = np.concatenate(values).astype(np.float16)
+    if not np.isfinite(halved).all():
+        raise InputError(f"encoder {key.encoder} gives numbers that are not finite in float16")
+    return halved
 
 
 def _decode(
@@ -145,7 +156,7 @@ def _decode(
     waves: list[NDArray[np.float32]] = []
     for row in batch:
         try:
-            waves.append(decode_clip(clips[row.index]["audio"]["bytes"]))
+            waves.append(decode_clip((clips[row.index]["audio"] or {}).get("bytes") or b""))
             good.append(row)
         except BadAudioError as error:
             tally.skipped.append({"clip_id": row.clip_id, "reason": str(error)})
@@ -154,8 +165,9 @@ def _decode(
 
 def _shard_name(rows: Sequence[ClipRow]) -> str:
     """Name a shard by what it holds, so that adding clips never overwrites one."""
+    corpus = re.sub(r"\W", "_", rows[0].corpus)  # of a dataset that others may have made: no path
     content = "\n".join(f"{row.clip_id}\t{row.sha256}" for row in rows)
-    return f"{rows[0].corpus}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"{corpus}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _peak_memory() -> float:

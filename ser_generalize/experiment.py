@@ -1,224 +1,181 @@
-"""One cell of an experiment: clips and embeddings to folds to predictions, shared by processes."""
+"""Running a cell: its folds are shared by the processes, trained, and joined into predictions."""
 
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from datasets import Dataset
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ser_generalize import __version__, heads
+from ser_generalize import heads
+from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
-from ser_generalize.dataset import fingerprint, load_clips
-from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
-from ser_generalize.errors import InputError, listing, one_of
-from ser_generalize.labels import LABEL_SETS, NATIVE, check_label_set
+from ser_generalize.errors import InputError
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
-from ser_generalize.protocols import PROTOCOLS, TRAIN_ON, Fold, leave_one_speaker_out
-from ser_generalize.resampling import SAMPLERS, check_class_sizes, resample
-from ser_generalize.run import FoldResult, finish_run, is_done, load_fold, open_run, save_fold
+from ser_generalize.protocols import Fold
+from ser_generalize.resampling import resample
+from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
 
-SEED = 0
+__all__ = ["Cell", "run_cell"]
+
+T = TypeVar("T")
+SYNTHETIC = "synthetic"  # the elicitation of what `dataset_scripts.fabricate` makes
 CLIP_COLUMNS = tuple(
     name for name, _ in COLUMNS if name not in {"run", "protocol", "fold", "label"}
 )
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is run: one point of a benchmark grid, on one dataset and one embedding store."""
+class Training:
+    """What the threads of one process share while they train its folds."""
 
-    dataset: str
-    embeddings: Path
-    protocol: str = "loso"
-    labels: str = "four"
-    sampler: str = "none"
-    head: str = heads.DEFAULT_HEAD
-    train_on: str = "each"
-    corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
-
-    def check(self) -> None:
-        """Raise InputError for a name that means nothing, before any data is read."""
-        one_of("protocol", self.protocol, PROTOCOLS)
-        check_label_set(self.labels)
-        one_of("sampler", self.sampler, SAMPLERS)
-        one_of("--train-on", self.train_on, TRAIN_ON)
-        heads.parse_head(self.head)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The clips inside the label set, their classes and features; rows share one order."""
-
-    clips: Dataset
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    cell: Cell
+    data: Data
     features: heads.Features
-    store: StoreKey
-    note: str | None
+    device: torch.device
+    progress: "tqdm[Any]"
+    stopped: Event  # set by Ctrl-C or a fold that failed; the others end after their epoch
 
-    def column(self, name: str) -> NDArray[np.object_]:
-        """Return a column of the clips, null as None."""
-        return np.array(self.clips[name], dtype=object)
+    def on_epoch(self) -> None:
+        """Count an epoch, or end this fold's training where there is no more use for it."""
+        if self.stopped.is_set():
+            raise CancelledError
+        self.progress.update()
 
 
 def run_cell(cell: Cell, out: Path) -> None:
     """Train and score a cell into the run folder `out`; a finished one returns at once.
 
     Every process of an `accelerate launch` or `torchrun` takes its share of the folds. A run that
-    was killed goes on where it stopped.
+    was killed goes on where it stopped. Raises InputError before anything is written.
     """
     cell.check()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    data = read_data(cell)
-    identity = describe(cell, data)
-    if is_done(out, identity):
+    try:
+        _run(cell, out, accelerator)
+    finally:  # else processes die at exit now and then, and wait for ever for one that failed
+        accelerator.end_training()
+
+
+def _run(cell: Cell, out: Path, accelerator: Accelerator) -> None:
+    prepared = _in_step(lambda: _prepare(cell, out))
+    if prepared is None:
         accelerator.print(f"train: {out} is done already")
         return
-    folds = make_folds(cell, data)
+    data, folds, features = prepared
+    _in_step(lambda: _start(cell, out, data, accelerator))
+    results = gather_object(_train_folds(cell, data, features, folds, out, accelerator))
     if accelerator.is_main_process:
-        open_run(out, identity, accelerator.num_processes)
+        predictions = collect(cell, data, results)
+        finish_run(out, predictions)
+        _print_summary(out, predictions)
     accelerator.wait_for_everyone()
-    results = gather_object(_train_folds(cell, data, folds, out, accelerator))
+
+
+def _in_step(step: Callable[[], T]) -> T:
+    """Take a step in every process; a mistake found by one is raised by all, and none waits."""
+    mistakes: list[str] = []
+    try:
+        result = step()
+    except InputError as error:
+        mistakes.append(str(error))
+    mistakes = gather_object(mistakes)
+    if mistakes:
+        raise InputError(mistakes[0])
+    return result
+
+
+def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], heads.Features] | None:
+    """Check everything, cheap things first, and read the data; None where the run is done."""
+    data = read_data(cell)
+    if check_run(out, describe(cell, data)):
+        return None
+    return data, make_folds(cell, data), read_features(cell, data)
+
+
+def _start(cell: Cell, out: Path, data: Data, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
-        finish_run(out, collect(cell, data, results))
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-
-
-def read_data(cell: Cell) -> Data:
-    """Load the clips of a cell, keep those inside the label set, and look up their embeddings."""
-    clips = load_clips(cell.dataset, cell.corpora or None).remove_columns("audio")
-    classes, labels = _classes(cell, clips)
-    _, manifest = read_manifest(cell.embeddings)
-    skipped = {item["clip_id"] for item in manifest["skipped"]}
-    inside = [
-        row
-        for row, (clip_id, label) in enumerate(zip(clips["clip_id"], labels, strict=True))
-        if label is not None and clip_id not in skipped
-    ]
-    if not inside:
-        raise InputError(f"no clip of {cell.dataset} is in the label set {cell.labels}")
-    clips = clips.select(inside)
-    store, values = read_embeddings(cell.embeddings, clips["clip_id"], clips["sha256"])
-    positions = np.array([classes.index(labels[row]) for row in inside])
-    note = f"{len(skipped)} clips have no embedding and were left out" if skipped else None
-    return Data(clips, classes, positions, heads.clip_normalised(values), store, note)
-
-
-def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], list[str | None]]:
-    """Return the classes of the label set and every clip's class (None: outside the set)."""
-    if cell.labels == NATIVE:
-        corpora = sorted(set(clips["corpus"]))
-        if len(corpora) > 1:
-            raise InputError(
-                f"--labels native is for one corpus, not {len(corpora)} ({listing(corpora)}); "
-                "add --corpora NAME"
-            )
-        return tuple(sorted(set(clips["native_label"]))), list(clips["native_label"])
-    classes = LABEL_SETS[cell.labels]
-    column = f"label{len(classes)}"
-    return classes, [None if label is None else classes[label] for label in clips[column]]
-
-
-def make_folds(cell: Cell, data: Data) -> list[Fold]:
-    """Return the folds of a cell's protocol, each proved free of leaks and large enough."""
-    speakers, hashes = data.column("speaker"), data.column("sha256")
-    folds = leave_one_speaker_out(data.column("corpus"), speakers, cell.train_on)
-    for fold in folds:
-        fold.check(speakers, hashes)
-        counts = Counter(data.classes[label] for label in data.labels[fold.train])
-        check_class_sizes(cell.sampler, counts, fold.name)
-    return folds
-
-
-def describe(cell: Cell, data: Data) -> dict[str, Any]:
-    """Return what makes this cell this cell: equal descriptions give equal predictions."""
-    return {
-        "version": __version__,
-        "dataset": fingerprint(data.clips),
-        "corpora": sorted(set(data.clips["corpus"])),
-        "encoder": data.store.encoder,
-        "encoder_revision": data.store.revision,
-        "window": data.store.window,
-        "protocol": cell.protocol,
-        "labels": cell.labels,
-        "classes": list(data.classes),
-        "train_on": cell.train_on,
-        "sampler": cell.sampler,
-        "head": cell.head,
-        "seed": SEED,
-    }
+        start_run(out, describe(cell, data), accelerator.num_processes)
 
 
 def _train_folds(
-    cell: Cell, data: Data, folds: Sequence[Fold], out: Path, accelerator: Accelerator
+    cell: Cell,
+    data: Data,
+    features: heads.Features,
+    folds: Sequence[Fold],
+    out: Path,
+    accelerator: Accelerator,
 ) -> list[FoldResult]:
     """Train this process's share of the folds, several at a time, one thread each."""
     share = range(accelerator.process_index, len(folds), accelerator.num_processes)
-    on_cpu = accelerator.device.type == "cpu"
-    workers = max(1, (os.cpu_count() or 1) // accelerator.num_processes) if on_cpu else 1
-    progress = progress_bar(
-        len(share) * heads.EPOCHS,
-        f"train {cell.sampler}, {len(folds)} folds",
-        "epoch",
-        accelerator.is_local_main_process,
-    )
-    with progress, _one_thread_each(), ThreadPoolExecutor(workers) as pool:
+    title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
+    with (
+        progress_bar(len(share) * heads.EPOCHS, title, "epoch", show) as progress,
+        _single_threads(_workers(accelerator)) as pool,
+    ):
+        training = Training(cell, data, features, accelerator.device, progress, Event())
 
         def train(index: int) -> FoldResult:
             result = load_fold(out, index)
             if result is None:
-                result = _train_fold(cell, data, folds[index], accelerator.device, progress)
+                result = _train_fold(training, folds[index])
                 save_fold(out, index, result)
             else:
                 progress.update(heads.EPOCHS)
             return result
 
-        return list(pool.map(train, share))
+        try:
+            return list(pool.map(train, share))
+        finally:
+            training.stopped.set()
 
 
-def _train_fold(
-    cell: Cell, data: Data, fold: Fold, device: torch.device, progress: "tqdm[Any]"
-) -> FoldResult:
+def _train_fold(training: Training, fold: Fold) -> FoldResult:
+    cell, data = training.cell, training.data
     seed = zlib.crc32(f"{SEED}:{fold.name}".encode())
-    train, labels = data.features[fold.train], data.labels[fold.train]
+    train, labels = training.features[fold.train], data.labels[fold.train]
     mixture, note = resample(cell.sampler, train.reshape(len(train), -1), labels, seed)
     probabilities = heads.train_and_predict(
         heads.parse_head(cell.head),
         train,
         mixture,
-        data.features[fold.test],
+        training.features[fold.test],
         len(data.classes),
         seed,
-        device,
-        progress.update,
+        training.device,
+        training.on_epoch,
     )
     clip_ids = data.clips.select(fold.test)["clip_id"]
     return FoldResult(fold.name, list(clip_ids), probabilities, note)
 
 
+def _workers(accelerator: Accelerator) -> int:
+    """Return how many folds a process trains at a time: its share of the cores, or one on a GPU."""
+    on_cpu = accelerator.device.type == "cpu"
+    return max(1, (os.cpu_count() or 1) // accelerator.num_processes) if on_cpu else 1
+
+
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Give every fold one thread: sums then do not depend on how many processes were launched."""
+def _single_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield workers of one thread each: sums then do not depend on how many processes there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    # OpenMP's limit holds for the thread that sets it, BLAS's for the process: both are needed.
+    pool = ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,))
     try:
-        with threadpool_limits(1):
-            yield
+        with threadpool_limits(1), pool:
+            yield pool
     finally:
         torch.set_num_threads(threads)
 
@@ -226,18 +183,16 @@ def _one_thread_each() -> Iterator[None]:
 def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Predictions:
     """Join the folds' probabilities with what the dataset says of every clip, by clip id."""
     about = _about(cell, data, results)
-    columns = ("clip_id", *CLIP_COLUMNS)
-    said = dict(
-        zip(data.clips["clip_id"], zip(*(data.clips[n] for n in columns), strict=True), strict=True)
-    )
-    classes = dict(zip(data.clips["clip_id"], data.labels, strict=True))
+    described = zip(*(data.clips[name] for name in CLIP_COLUMNS), strict=True)
+    said = dict(zip(data.clips["clip_id"], described, strict=True))
+    labels = dict(zip(data.clips["clip_id"], data.labels, strict=True))
     rows = [
         {
-            **dict(zip(columns, said[clip_id], strict=True)),
+            **dict(zip(CLIP_COLUMNS, said[clip_id], strict=True)),
             "run": about.run,
             "protocol": cell.protocol,
             "fold": result.fold,
-            "label": data.classes[classes[clip_id]],
+            "label": data.classes[labels[clip_id]],
             **{f"p_{name}": p for name, p in zip(data.classes, chances, strict=True)},
         }
         for result in results
@@ -249,9 +204,12 @@ def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Prediction
 def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     reasons = Counter(result.note for result in results if result.note)
     notes = [f"{count} of {len(results)} folds: {why}" for why, count in sorted(reasons.items())]
-    named = [data.store.encoder, cell.protocol, cell.train_on, cell.labels, cell.sampler, cell.head]
+    if SYNTHETIC in data.clips["elicitation"]:
+        notes.append("fabricated speech: these figures say nothing about real voices")
+    if data.note:
+        notes.append(data.note)
     return About(
-        run=" ".join(named),
+        run=_run_name(cell, data),
         protocol=cell.protocol,
         label_set=cell.labels,
         classes=data.classes,
@@ -261,5 +219,20 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         sampler=cell.sampler,
         train_on=cell.train_on,
         seed=SEED,
-        notes=(*notes, *([data.note] if data.note else [])),
+        notes=tuple(notes),
     )
+
+
+def _run_name(cell: Cell, data: Data) -> str:
+    """Name a run by what it did, what tells runs apart first: tables cut long names."""
+    window = [] if data.store.window == "short" else [data.store.window]
+    encoder = [data.store.encoder, *window]
+    return " ".join([cell.sampler, cell.head, *encoder, cell.protocol, cell.labels, cell.train_on])
+
+
+def _print_summary(out: Path, predictions: Predictions) -> None:
+    """Say where the run is, and what its reader must know; what it is worth is for `report`."""
+    folds = len(set(predictions.column("fold")))
+    print(f"train: {len(predictions.table)} clips predicted in {folds} folds, in {out}")
+    for note in predictions.about.notes:
+        print(f"train: {note}")

@@ -14,14 +14,24 @@ def staged(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
+    earlier = path.with_name(f".{path.name}.old")
     remove(temporary)
+    _settle(earlier, path)
     try:
         yield temporary
         if path.is_dir():  # a folder cannot be renamed onto one that holds files
-            remove(path)
+            path.replace(earlier)
         temporary.replace(path)
     finally:
         remove(temporary)
+        _settle(earlier, path)
+
+
+def _settle(earlier: Path, path: Path) -> None:
+    """Put back what a failed or killed replacement moved aside, or drop it if all went well."""
+    if earlier.exists() and not path.exists():
+        earlier.replace(path)
+    remove(earlier)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -32,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

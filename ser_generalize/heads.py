@@ -80,8 +80,10 @@ class Scaler:
 
 def fit_scaler(features: Features) -> Scaler:
     """Fit mean and deviation of every feature; a feature that never varies is left unscaled."""
-    deviation = features.std(axis=0)
-    return Scaler(features.mean(axis=0), np.where(deviation < 1e-6, 1.0, deviation))
+    # The deviation of a constant is not 0 but rounding: many equal numbers do not sum exactly.
+    constant = np.ptp(features, axis=0) < 1e-6
+    deviation = np.where(constant, np.float32(1), features.std(axis=0))
+    return Scaler(features.mean(axis=0), deviation)
 
 
 class Head(nn.Module):

@@ -5,6 +5,7 @@ about the run (protocol, leaks, sampler, notes such as folds that fell back) tra
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ser_generalize.errors import InputError
+from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
 
 FILE_NAME = "predictions.parquet"
@@ -102,7 +103,9 @@ def read_predictions(run: Path) -> Predictions:
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a predictions file of this package ({error})") from error
     _check_columns(path, table, about)
-    return Predictions(about, table)
+    predictions = Predictions(about, table)
+    _check_rows(path, predictions)
+    return predictions
 
 
 def _about(metadata: bytes) -> About:
@@ -112,11 +115,25 @@ def _about(metadata: bytes) -> About:
 
 
 def _check_columns(path: Path, table: pa.Table, about: About) -> None:
-    missing = set(prediction_schema(about).names) - set(table.column_names)
+    schema = prediction_schema(about)
+    missing = set(schema.names) - set(table.column_names)
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    strangers = set(table.column("label").to_pylist()) - set(about.classes)
+    odd = [field.name for field in schema if table.schema.field(field.name).type != field.type]
+    if odd:
+        raise InputError(f"{path} holds something else in the columns {', '.join(odd)}")
+
+
+def _check_rows(path: Path, predictions: Predictions) -> None:
+    labels, clips = predictions.column("label"), predictions.column("clip_id")
+    strangers = set(labels) - set(predictions.about.classes)
     if strangers:
         raise InputError(
             f"{path} holds labels outside its label set: {', '.join(map(str, strangers))}"
         )
+    holes = ~np.isfinite(predictions.probabilities()).all(axis=1)
+    if holes.any():
+        raise InputError(f"{path} lacks probabilities of {listing(clips[holes], 3)}")
+    repeated = [name for name, count in Counter(clips).items() if count > 1]
+    if repeated:
+        raise InputError(f"{path} predicts clips more than once: {listing(repeated, 3)}")

@@ -33,7 +33,8 @@ class Fold:
             if shared:
                 raise InputError(
                     f"fold {self.name} leaks: {what} {listing(sorted(shared), 3)} is in both the "
-                    "training and the test part; build the dataset again"
+                    "training and the test part; correct the dataset, or leave a corpus out with "
+                    "--corpora"
                 )
 
 
@@ -74,14 +75,19 @@ def _speaker_groups(speakers: Column) -> list[tuple[str, list[str]]]:
     if not packed[-1]:
         packed.pop()
     elif len(packed) > 1:  # what is left over is too small for a fold of its own
-        packed[-2] += packed.pop()
-    return alone + [(f"{group[0]}+{len(group) - 1}", group) for group in packed]
+        left_over = packed.pop()
+        packed[-1] += left_over
+    return alone + [(_group_name(group), group) for group in packed]
+
+
+def _group_name(group: Sequence[str]) -> str:
+    return group[0] if len(group) == 1 else f"{group[0]}+{len(group) - 1}"
 
 
 def _too_few_speakers(corpus: str, speakers: Sequence[str | None]) -> str:
     known = sorted({name for name in speakers if name is not None})
     found = f"has only {listing(known)}" if known else "names none"
     return (
-        f"loso needs at least two speakers with {FOLD_CLIPS} or more clips between them in every "
-        f"corpus; {corpus} {found} among its {len(speakers)} clips"
+        f"corpus {corpus} {found} among its {len(speakers)} clips: loso needs two speakers to test "
+        f"one and train on the other (speakers with fewer than {FOLD_CLIPS} clips count together)"
     )

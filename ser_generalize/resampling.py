@@ -6,7 +6,7 @@ space: the one-hot rows that come back *are* the mixing weights. Nothing synthet
 mixture means the same in every layer, and every row says which real clips it came from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from ser_generalize.errors import InputError, one_of
+from ser_generalize.errors import InputError, listing, one_of
 
 NEIGHBOURS = 5  # of SMOTE (Chawla et al. 2002) and ADASYN (He et al. 2008)
 BORDERLINE_NEIGHBOURS = 10
@@ -81,8 +81,9 @@ def _borderline(space: Space, seed: int) -> BorderlineSMOTE:
     )
 
 
-def _adasyn(space: Space, seed: int) -> ADASYN:
-    return ADASYN(random_state=seed, n_neighbors=RowNeighbours(space, NEIGHBOURS + 1))
+def _adasyn(space: Space, seed: int, wanted: dict[int, int] | str = "auto") -> ADASYN:
+    neighbours = RowNeighbours(space, NEIGHBOURS + 1)
+    return ADASYN(random_state=seed, n_neighbors=neighbours, sampling_strategy=wanted)
 
 
 SAMPLERS: dict[str, Callable[[Space, int], Any] | None] = {
@@ -93,44 +94,84 @@ SAMPLERS: dict[str, Callable[[Space, int], Any] | None] = {
     "borderline": _borderline,
     "adasyn": _adasyn,
 }
-NEED_NEIGHBOURS = {"smote": NEIGHBOURS, "borderline": BORDERLINE_NEIGHBOURS, "adasyn": NEIGHBOURS}
+# BorderlineSMOTE's 10 neighbours are of any class, so two classes with 5 neighbours have them.
+NEED_NEIGHBOURS = {"smote", "borderline", "adasyn"}
+
+NOTHING_GENERATED = "ADASYN could generate nothing, so no sampling was used"
+PARTLY_GENERATED = "ADASYN could generate nothing for some of the classes, which stayed as they are"
+NO_BORDER = "BorderlineSMOTE found no border clip in some of the classes, which stayed as they are"
+# How ADASYN says that there is nothing to do: classes nearly balanced, or far from each other.
+NOTHING_TO_DO = ("samples will be generated", "belong to the majority")
 
 
 def resample(sampler: str, space: Space, labels: Labels, seed: int) -> tuple[Mixture, str | None]:
-    """Resample a training part; return the mixture and a note where the sampler could do nothing.
+    """Resample a training part; return the mixture and a note where the sampler did not do it all.
 
     `space` is where neighbours are searched, shape [clips, features]; it must not have been fitted
-    on anything but single clips. `labels` has shape [clips]. ADASYN raises where it can generate
-    nothing (classes nearly balanced, or no neighbour of another class): such a part is used as it
-    is, and the note says so.
+    on anything but single clips. `labels` has shape [clips], and `check_class_sizes` has let it
+    pass. A class for which ADASYN or BorderlineSMOTE can generate nothing is used as it is.
     """
     make = SAMPLERS[one_of("sampler", sampler, SAMPLERS)]
     one_hot = sparse.identity(len(labels), format="csr")
     if make is None:
         return _mixture(one_hot, labels), None
+    if sampler == "adasyn":
+        return _resample_adasyn(one_hot, space, labels, seed)
+    rows, resampled = make(space, seed).fit_resample(one_hot, labels)
+    unequal = len(set(np.unique(resampled, return_counts=True)[1])) > 1
+    return _mixture(rows, resampled), NO_BORDER if unequal else None
+
+
+def _resample_adasyn(
+    one_hot: sparse.csr_matrix, space: Space, labels: Labels, seed: int
+) -> tuple[Mixture, str | None]:
+    """Run ADASYN as it is; where one class stops it, run it on the classes that do not."""
     try:
-        rows, resampled = make(space, seed).fit_resample(one_hot, labels)
+        return _mixture(*_adasyn(space, seed).fit_resample(one_hot, labels)), None
     except (ValueError, RuntimeError) as error:
-        nothing_to_do = any(word in str(error) for word in ("generated", "majority"))
-        if sampler != "adasyn" or not nothing_to_do:
-            raise
-        return _mixture(one_hot, labels), "ADASYN could generate nothing, so no sampling was used"
-    return _mixture(rows, resampled), None
+        _check_nothing_to_do(error)
+    classes, counts = np.unique(labels, return_counts=True)
+    wanted = {name: int(counts.max()) for name in classes[counts < counts.max()]}
+    possible = {name: n for name, n in wanted.items() if _adasyn_can(one_hot, space, labels, name)}
+    if not possible:
+        return _mixture(one_hot, labels), NOTHING_GENERATED
+    rows, resampled = _adasyn(space, seed, possible).fit_resample(one_hot, labels)
+    return _mixture(rows, resampled), PARTLY_GENERATED
 
 
-def check_class_sizes(sampler: str, counts: dict[str, int], fold: str) -> None:
-    """Raise InputError where a class has too few clips in a training part for the sampler."""
+def _adasyn_can(one_hot: sparse.csr_matrix, space: Space, labels: Labels, name: int) -> bool:
+    try:
+        _adasyn(space, 0, {name: int(np.bincount(labels).max())}).fit_resample(one_hot, labels)
+    except (ValueError, RuntimeError) as error:
+        _check_nothing_to_do(error)
+        return False
+    return True
+
+
+def _check_nothing_to_do(error: Exception) -> None:
+    if not any(words in str(error) for words in NOTHING_TO_DO):
+        raise error
+
+
+def check_class_sizes(sampler: str, counts: Mapping[str, int], fold: str) -> None:
+    """Raise InputError where a training part has too few classes or clips to train or resample.
+
+    `counts` has the number of clips of every class.
+    """
     one_of("sampler", sampler, SAMPLERS)
-    absent = [name for name, count in counts.items() if count == 0]
-    if absent and sampler != "none":
-        counts = {name: count for name, count in counts.items() if count}
-    needed = NEED_NEIGHBOURS.get(sampler, 0) + 1
-    smallest = min(counts, key=lambda name: counts[name])
-    if counts[smallest] < needed:
+    counts = {name: count for name, count in counts.items() if count}
+    without = f"without the test speakers of fold {fold}"
+    if len(counts) < 2:
         raise InputError(
-            f"sampler {sampler} needs {needed} clips of every class to train on, but without the "
-            f"test speakers of fold {fold} there are {counts[smallest]} of class {smallest!r}; "
-            "use --sampler over, under or none, or add corpora"
+            f"training needs two classes, but {without} there is only {listing(counts)}; "
+            "choose another label set or add corpora"
+        )
+    instead = "use --sampler over, under or none, or add corpora"
+    smallest = min(counts, key=lambda name: counts[name])
+    if sampler in NEED_NEIGHBOURS and counts[smallest] <= NEIGHBOURS:
+        raise InputError(
+            f"sampler {sampler} needs {NEIGHBOURS + 1} clips of every class to train on, but "
+            f"{without} there are {counts[smallest]} of class {smallest!r}; {instead}"
         )
 
 

@@ -41,26 +41,26 @@ class FoldResult:
     note: str | None  # why the sampler did nothing here, if so
 
 
-def open_run(out: Path, cell: dict[str, Any], processes: int) -> None:
-    """Start or resume the run of a cell in `out`, and write its config.
+def check_run(out: Path, cell: dict[str, Any]) -> bool:
+    """Return whether `out` holds the finished run of this very cell; writes nothing.
 
     Raises InputError where the folder holds a run of another cell, or files that are no run.
     """
-    config = out / CONFIG
-    if config.is_file():
-        _check_same_cell(out, json.loads(config.read_text())["cell"], cell)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if (out / CONFIG).is_file():
+        _check_same_cell(out, _read_cell(out), cell)
+    elif out.exists() and (not out.is_dir() or any(out.glob("[!.]*"))):
         raise InputError(f"--out {out} exists and is no run folder; give a new one")
-    (out / FOLDS).mkdir(parents=True, exist_ok=True)
-    write_text(config, json.dumps({"cell": cell} | _environment(processes), indent=2) + "\n")
+    return (out / DONE).is_file()
 
 
-def is_done(out: Path, cell: dict[str, Any]) -> bool:
-    """Return whether `out` holds the finished run of this very cell."""
-    if not (out / DONE).is_file():
-        return False
-    _check_same_cell(out, json.loads((out / CONFIG).read_text())["cell"], cell)
-    return True
+def start_run(out: Path, cell: dict[str, Any], processes: int) -> None:
+    """Write the config of a run that `check_run` let pass; one that was killed is resumed."""
+    config = json.dumps({"cell": cell} | _environment(processes), indent=2)
+    try:
+        write_text(out / CONFIG, config + "\n")  # first: it says whose the folder is
+        (out / FOLDS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written ({error.strerror or error})") from error
 
 
 def save_fold(out: Path, index: int, result: FoldResult) -> None:
@@ -94,6 +94,16 @@ def finish_run(out: Path, predictions: Predictions) -> None:
     write_text(out / METRICS, json.dumps(corpus_metrics(predictions), indent=2) + "\n")
     write_text(out / DONE, "")
     shutil.rmtree(out / FOLDS)
+
+
+def _read_cell(out: Path) -> dict[str, Any]:
+    try:
+        cell = json.loads((out / CONFIG).read_text(encoding="utf-8"))["cell"]
+    except (ValueError, KeyError, TypeError):
+        cell = None
+    if not isinstance(cell, dict):  # a checkpoint has a config.json too
+        raise InputError(f"--out {out} exists and is no run folder; give a new one")
+    return cell
 
 
 def _check_same_cell(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from datasets import Audio, ClassLabel, Features, List, Value
+from typing import TYPE_CHECKING
 
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 SAMPLING_RATE = 16_000
 
@@ -36,8 +38,10 @@ class SourceClip:
 
 
 @cache
-def clip_features() -> Features:
+def clip_features() -> "Features":
     """Return the columns of a Clip; null is allowed everywhere but in clip_id, corpus and audio."""
+    from datasets import Audio, ClassLabel, Features, List, Value  # half a second to import
+
     return Features(
         {
             "clip_id": Value("string"),  # corpus/stable-name
@@ -56,7 +60,7 @@ def clip_features() -> Features:
             "text_id": Value("string"),
             "transcript": Value("string"),
             "intensity": Value("string"),
-            "elicitation": Value("string"),  # acted | elicited | natural
+            "elicitation": Value("string"),  # acted | elicited | natural | synthetic
             "vocalisation": Value("string"),
             "session": Value("string"),
             "official_split": Value("string"),

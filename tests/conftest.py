@@ -8,6 +8,7 @@ from pathlib import Path
 # caches is touched, and nothing is asked of the network.
 _CACHE = tempfile.mkdtemp(prefix="ser-generalize-tests-")
 os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -1,0 +1,140 @@
+"""A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from ser_generalize import __version__, heads
+from ser_generalize.dataset import fingerprint, load_clips
+from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
+from ser_generalize.errors import InputError, listing, one_of
+from ser_generalize.labels import LABEL_SETS, NATIVE, check_label_set
+from ser_generalize.protocols import PROTOCOLS, TRAIN_ON, Fold, leave_one_speaker_out
+from ser_generalize.resampling import SAMPLERS, check_class_sizes
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run: one point of a benchmark grid, on one dataset and one embedding store."""
+
+    dataset: str
+    embeddings: Path
+    protocol: str = "loso"
+    labels: str = "four"
+    sampler: str = "none"
+    head: str = heads.DEFAULT_HEAD
+    train_on: str = "each"
+    corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
+
+    def check(self) -> None:
+        """Raise InputError for a name that means nothing, before any data is read."""
+        one_of("protocol", self.protocol, PROTOCOLS)
+        check_label_set(self.labels)
+        one_of("sampler", self.sampler, SAMPLERS)
+        one_of("--train-on", self.train_on, TRAIN_ON)
+        heads.parse_head(self.head)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The clips inside the label set and their classes, in the order of their clip ids.
+
+    The order is part of the result, since batches are drawn by position: sorted, it depends neither
+    on the order of the dataset's rows nor on that of `--corpora`.
+    """
+
+    clips: Dataset
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    store: StoreKey
+    note: str | None
+
+    def column(self, name: str) -> NDArray[np.object_]:
+        """Return a column of the clips, null as None."""
+        return np.array(self.clips[name], dtype=object)
+
+
+def read_data(cell: Cell) -> Data:
+    """Load the clips of a cell that are inside its label set and that the store says it embedded.
+
+    Raises InputError for a dataset or store that cannot be read, and where no clip is left.
+    """
+    clips = load_clips(cell.dataset, cell.corpora or None).remove_columns("audio")
+    classes, labels = _classes(cell, clips)
+    store, manifest = read_manifest(cell.embeddings)
+    skipped = {item["clip_id"] for item in manifest["skipped"]}
+    named = zip(clips["clip_id"], labels, range(len(labels)), strict=True)
+    inside = sorted((clip_id, row, label) for clip_id, label, row in named if label is not None)
+    kept = [(row, label) for clip_id, row, label in inside if clip_id not in skipped]
+    if not kept:
+        raise InputError(f"no clip of {cell.dataset} is in the label set {cell.labels}")
+    lost = len(inside) - len(kept)
+    return Data(
+        clips.select([row for row, _ in kept]),
+        classes,
+        np.array([classes.index(label) for _, label in kept]),
+        store,
+        f"{lost} clips have no embedding and were left out" if lost else None,
+    )
+
+
+def read_features(cell: Cell, data: Data) -> heads.Features:
+    """Return the clip-normalised embeddings of a cell's clips, in the same order.
+
+    Raises InputError where the store lacks a clip or holds it for other audio.
+    """
+    _, values = read_embeddings(cell.embeddings, data.clips["clip_id"], data.clips["sha256"])
+    return heads.clip_normalised(values)
+
+
+def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], list[str | None]]:
+    """Return the classes of the label set and every clip's class (None: outside the set)."""
+    if cell.labels == NATIVE:
+        corpora = sorted(set(clips["corpus"]))
+        if len(corpora) > 1:
+            raise InputError(
+                f"--labels native is for one corpus, not {len(corpora)} ({listing(corpora)}); "
+                "add --corpora NAME"
+            )
+        labels = list(clips["native_label"])
+        return tuple(sorted(set(labels) - {None})), labels
+    classes = LABEL_SETS[cell.labels]
+    column = f"label{len(classes)}"
+    return classes, [None if label is None else classes[label] for label in clips[column]]
+
+
+def make_folds(cell: Cell, data: Data) -> list[Fold]:
+    """Return the folds of a cell's protocol, each proved free of leaks and large enough."""
+    speakers, hashes = data.column("speaker"), data.column("sha256")
+    folds = leave_one_speaker_out(data.column("corpus"), speakers, cell.train_on)
+    for fold in folds:
+        fold.check(speakers, hashes)
+        counts = np.bincount(data.labels[fold.train], minlength=len(data.classes)).tolist()
+        named = dict(zip(data.classes, counts, strict=True))
+        check_class_sizes(cell.sampler, named, fold.name)
+    return folds
+
+
+def describe(cell: Cell, data: Data) -> dict[str, Any]:
+    """Return what makes this cell this cell: equal descriptions give equal predictions."""
+    return {
+        "version": __version__,
+        "dataset": fingerprint(data.clips),
+        "corpora": sorted(set(data.clips["corpus"])),
+        "encoder": data.store.encoder,
+        "encoder_revision": data.store.revision,
+        "window": data.store.window,
+        "protocol": cell.protocol,
+        "labels": cell.labels,
+        "classes": list(data.classes),
+        "train_on": cell.train_on,
+        "sampler": cell.sampler,
+        "head": cell.head,
+        "seed": SEED,
+    }

@@ -1,0 +1,142 @@
+"""The dataset card: metadata the Hub takes, figures that are right, snippets that run."""
+
+import re
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import DatasetCard
+from make_trees import CALM, EMODB, HAPPY, RAVDESS, raw, rows
+
+from dataset_scripts.build import build
+from dataset_scripts.corpus import load_script
+from ser_generalize.labels import EMOTIONS
+from ser_generalize.schema import clip_features
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder with two corpora, one of which had a bad file."""
+    base = tmp_path_factory.mktemp("two")
+    (base / "ravdess").mkdir()
+    (base / "ravdess" / "03-01-06-01-01-01-03.wav").write_bytes(b"")
+    build("ravdess", raw(base / "ravdess", RAVDESS), base / "data")
+    build("emodb", raw(base / "emodb", EMODB, seed=50), base / "data")
+    return base / "data"
+
+
+def sections(card: str) -> tuple[str, str]:
+    """Return the YAML and the Markdown."""
+    _, yaml, markdown = card.split("---\n", 2)
+    return yaml, markdown
+
+
+def tables(markdown: str) -> list[list[list[str]]]:
+    """Return the cells of every table, without the header and the line below it."""
+    blocks = re.findall(r"(?:^\|.*\|\n)+", markdown, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
+        for block in blocks
+    ]
+
+
+def snippets(card: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def card(built: Path) -> str:
+    return (built / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_metadata_is_a_card_of_the_hub(built: Path) -> None:
+    data = DatasetCard.load(built / "README.md").data.to_dict()
+    assert data["task_categories"] == ["audio-classification"]
+    assert data["language"] == ["de", "en"]
+    assert data["license"] == ["cc-by-nc-sa-4.0", "other"]
+    assert data["size_categories"] == ["n<1K"]
+    for config in data["configs"]:
+        patterns = config["data_files"]
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            assert list(built.glob(pattern))
+
+
+def test_the_card_counts_what_is_there(built: Path, card: str) -> None:
+    found = {corpus: rows(built, corpus) for corpus in ("emodb", "ravdess")}
+    overview, *per_corpus = tables(card)
+    assert [line[1:5] for line in overview] == [
+        [f"`{corpus}`", str(len(clips)), str(len({clip["speaker"] for clip in clips})),
+         f"{sum(clip['duration'] for clip in clips) / 3_600:.2f}"]
+        for corpus, clips in found.items()
+    ]  # fmt: skip
+    for (corpus, clips), table in zip(found.items(), per_corpus[:2], strict=True):
+        counts = Counter(clip["native_label"] for clip in clips)
+        sheet = load_script(corpus)[0]
+        assert table == [
+            [native, emotion, str(counts[native]), str(sheet.expected_clips[native])]
+            for native, emotion in sheet.labels.items()
+        ]
+    assert "\n8 clips of 2 corpora" in card
+
+
+@pytest.mark.parametrize("corpus", ["emodb", "ravdess"])
+def test_the_card_has_licence_citation_and_faults_of_every_corpus(card: str, corpus: str) -> None:
+    sheet = load_script(corpus)[0]
+    assert f"[{sheet.licence}]({sheet.licence_url}) | {sheet.redistribution} |" in card
+    assert f"({sheet.home})" in card
+    assert sheet.citation in card
+    assert all(f"- {fault}\n" in card for fault in sheet.known_faults)
+
+
+def test_the_card_explains_every_column(card: str) -> None:
+    described = [line[0].strip("`") for table in tables(card) for line in table if len(line) == 2]
+    assert described == list(clip_features())
+
+
+def test_the_card_is_clean_markdown(card: str) -> None:
+    yaml, markdown = sections(card)
+    assert "\n\n" not in yaml
+    assert not re.search(r"\n\n\n|[ \t]\n", card)
+    assert card.endswith("```\n")
+    assert card.count("```") % 2 == 0
+    assert not re.search(r"^- .*\n\n- ", card, re.MULTILINE), "a list torn by a blank line"
+    for block in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+        assert len(block.splitlines()) > 2, "a table without a row, or torn by a blank line"
+    for above, line in pairwise(
+        re.sub("```\\w+\n.*?```", "```", markdown, flags=re.DOTALL).splitlines()
+    ):
+        start = next((mark for mark in ("#", "```", "|", "- ") if line.startswith(mark)), None)
+        assert not start or not above or above.startswith(start), f"{line!r} follows {above!r}"
+
+
+def test_skipped_files_are_on_the_card(tmp_path: Path) -> None:
+    source = raw(tmp_path / "raw", RAVDESS)
+    lines = []
+    for file in (CALM, HAPPY):
+        (source / file).write_bytes(b"")
+        build("ravdess", source, tmp_path / "data")
+        card = (tmp_path / "data" / "README.md").read_text()
+        lines += [line for line in card.splitlines() if "skipped.tsv" in line]
+    assert [line[:26] for line in lines] == [
+        "- 1 file was left out: `ra",
+        "- 2 files were left out: `",
+    ]
+
+
+def test_what_the_card_tells_users_to_run_runs(built: Path, card: str) -> None:
+    with_soundfile, with_ffmpeg, by_speaker = snippets(card)
+    scope: dict[str, Any] = {}
+    exec(with_soundfile.replace("PATH_OR_ID", str(built)), scope)
+    first = rows(built, "emodb")[0]
+    assert scope["rate"] == 16_000
+    assert len(scope["samples"]) / 16_000 == first["duration"]
+    assert scope["emotion"] == EMOTIONS[first["emotion"]]
+    exec(by_speaker, scope)
+    assert set(scope["test"]["speaker"]) == {first["speaker"]}
+    assert set(scope["training"]["speaker"]) == {"emodb:08", "emodb:16"}
+    plain: dict[str, Any] = {}
+    exec(with_ffmpeg.replace("PATH_OR_ID", str(built)), plain)
+    assert plain["clips"].features == clip_features()

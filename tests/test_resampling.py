@@ -1,0 +1,233 @@
+"""Resampling: every sampler is imbalanced-learn's own, told in mixtures of real clips."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE, RandomOverSampler
+from imblearn.under_sampling import RandomUnderSampler
+
+from ser_generalize.errors import InputError
+from ser_generalize.resampling import (
+    NEIGHBOURS,
+    NO_BORDER,
+    NOTHING_GENERATED,
+    PARTLY_GENERATED,
+    SAMPLERS,
+    Labels,
+    Space,
+    check_class_sizes,
+    resample,
+)
+
+THEIRS = {
+    "under": RandomUnderSampler,
+    "over": RandomOverSampler,
+    "smote": SMOTE,
+    "borderline": BorderlineSMOTE,
+    "adasyn": ADASYN,
+}
+SYNTHETIC = ("smote", "borderline", "adasyn")
+
+# (clips of every class, features, type): usual, many classes, more features than clips, and one.
+PARTS = [
+    ((40, 25, 12), 6, np.float64),
+    ((90, 31, 60, 17), 4, np.float32),
+    ((30, 14, 9, 8, 7), 300, np.float32),
+    ((22, 6), 1, np.float32),
+]
+
+
+def part(sizes: tuple[int, ...], features: int, kind: type, seed: int = 0) -> tuple[Space, Labels]:
+    """Return overlapping classes in random order."""
+    generator = np.random.default_rng([seed, *sizes, features])
+    labels = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    space = generator.normal(size=(len(labels), features)) + 0.3 * labels[:, None]
+    return space.astype(kind), labels
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+@pytest.mark.parametrize("shape", PARTS, ids=str)
+@pytest.mark.parametrize("sampler", THEIRS)
+def test_equal_to_imbalanced_learn(
+    sampler: str, shape: tuple[tuple[int, ...], int, type], seed: int
+) -> None:
+    space, labels = part(*shape, seed=seed)
+    theirs, their_labels = THEIRS[sampler](random_state=seed).fit_resample(space, labels)
+    mixture, note = resample(sampler, space, labels, seed)
+    np.testing.assert_array_equal(mixture.label, their_labels)
+    np.testing.assert_allclose(mixture.of(space), theirs, rtol=0, atol=2e-6)
+    assert note is None or (sampler == "borderline" and note == NO_BORDER)
+
+
+@given(
+    sizes=st.lists(st.integers(6, 40), min_size=2, max_size=5),
+    features=st.integers(1, 60),
+    sampler=st.sampled_from(sorted(SAMPLERS)),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_rows_are_convex_mixtures_of_two_given_clips_of_one_class(
+    sizes: list[int], features: int, sampler: str, seed: int
+) -> None:
+    space, labels = part(tuple(sizes), features, np.float32)
+    mixture, _ = resample(sampler, space, labels, seed)
+    assert mixture.weight.dtype == np.float32
+    assert ((mixture.weight >= 0) & (mixture.weight <= 1)).all()
+    np.testing.assert_array_equal(labels[mixture.first], mixture.label)
+    np.testing.assert_array_equal(labels[mixture.second], mixture.label)
+    real = mixture.first == mixture.second
+    assert not mixture.weight[real].any()
+    assert real.all() or sampler in SYNTHETIC
+    if sampler != "under":  # every clip is there, first and once, before what was added
+        np.testing.assert_array_equal(mixture.first[: len(labels)], np.arange(len(labels)))
+        assert real[: len(labels)].all()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_how_many_clips_of_every_class_there_are_afterwards(sampler: str) -> None:
+    sizes = (50, 30, 12)
+    mixture, _ = resample(sampler, *part(sizes, 5, np.float32), seed=3)
+    found = [Counter(mixture.label.tolist())[name] for name in range(3)]
+    if sampler == "adasyn":  # it rounds the share of every clip
+        assert found[0] == 50
+        assert all(abs(count - 50) < size for count, size in zip(found[1:], sizes[1:], strict=True))
+    else:
+        expected = {"none": [*sizes], "under": [12, 12, 12]}
+        assert found == expected.get(sampler, [50, 50, 50])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_seed_decides_and_the_input_stays_as_it_was(sampler: str) -> None:
+    space, labels = part((50, 30, 12), 5, np.float32)
+    before = space.copy(), labels.copy()
+    first, again, other = (resample(sampler, space, labels, seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.of(space), again.of(space))
+    differs = not np.array_equal(first.of(space), other.of(space))
+    assert differs == (sampler != "none")
+    np.testing.assert_array_equal(space, before[0])
+    np.testing.assert_array_equal(labels, before[1])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_mixture_means_the_same_in_any_features_of_the_clips(sampler: str) -> None:
+    space, labels = part((30, 18, 11), 5, np.float32)
+    mixture, _ = resample(sampler, space, labels, seed=0)
+    layers = np.stack([space, -2 * space], axis=1)  # [clips, layers, width]
+    np.testing.assert_allclose(mixture.of(layers)[:, 1], -2 * mixture.of(space), rtol=1e-5)
+    assert mixture.of(layers).dtype == np.float32
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_equal_classes_and_repeated_clips_are_no_trouble(sampler: str) -> None:
+    space, labels = part((12, 12, 8), 4, np.float32)
+    twice, both = np.concatenate([space, space]), np.concatenate([labels, labels])
+    mixture, _ = resample(sampler, twice, both, seed=0)
+    assert np.isfinite(mixture.of(twice)).all()
+
+
+def nearly_balanced() -> tuple[Space, Labels]:
+    return part((60, 59), 4, np.float32)
+
+
+def separable() -> tuple[Space, Labels]:
+    space, labels = part((40, 20), 3, np.float32)
+    return space + 100 * labels[:, None].astype(np.float32), labels
+
+
+@pytest.mark.parametrize(
+    ("make", "error"), [(nearly_balanced, ValueError), (separable, RuntimeError)]
+)
+def test_adasyn_that_can_generate_nothing_is_noted(
+    make: Callable[[], tuple[Space, Labels]], error: type[Exception]
+) -> None:
+    space, labels = make()
+    with pytest.raises(error):  # what imbalanced-learn does with it
+        ADASYN(random_state=0).fit_resample(space, labels)
+    mixture, note = resample("adasyn", space, labels, seed=0)
+    assert note == NOTHING_GENERATED
+    np.testing.assert_array_equal(mixture.of(space), space)
+    np.testing.assert_array_equal(mixture.label, labels)
+
+
+def test_adasyn_goes_on_with_the_classes_that_it_can_do() -> None:
+    space, labels = part((60, 59, 20), 4, np.float32)  # IEMOCAP is like that
+    mixture, note = resample("adasyn", space, labels, seed=7)
+    alone = ADASYN(random_state=7, sampling_strategy={2: 60}).fit_resample(space, labels)
+    assert note == PARTLY_GENERATED
+    np.testing.assert_array_equal(mixture.label, alone[1])
+    np.testing.assert_allclose(mixture.of(space), alone[0], rtol=0, atol=2e-6)
+
+
+def test_adasyn_hides_no_other_error() -> None:
+    space, labels = part((20, NEIGHBOURS), 4, np.float32)
+    with pytest.raises(ValueError, match="n_neighbors <= n_samples_fit"):
+        resample("adasyn", space, labels, seed=0)
+    space, labels = part((20, 9), 4, np.float32)
+    space[0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        resample("adasyn", space, labels, seed=0)
+
+
+def test_borderline_without_a_border_is_noted() -> None:
+    space, labels = separable()
+    mixture, note = resample("borderline", space, labels, seed=0)
+    assert note == NO_BORDER
+    np.testing.assert_array_equal(mixture.label, labels)
+
+
+@pytest.mark.parametrize("sampler", SYNTHETIC)
+def test_the_smallest_part_that_the_check_lets_pass_can_be_resampled(sampler: str) -> None:
+    for sizes in ((6, 6), (7, 6), (20, 6), (6, 6, 7)):
+        check_class_sizes(sampler, {str(name): size for name, size in enumerate(sizes)}, "f")
+        mixture, _ = resample(sampler, *part(sizes, 3, np.float32), seed=0)
+        assert len(mixture.label) >= sum(sizes)
+
+
+@pytest.mark.parametrize("sampler", SYNTHETIC)
+def test_too_few_clips_for_the_neighbours_are_named(sampler: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_class_sizes(sampler, {"sad": 30, "calm": 5, "happy": 9}, "ravdess:07")
+    line = str(caught.value)
+    assert f"sampler {sampler} needs 6 clips" in line
+    assert "fold ravdess:07 there are 5 of class 'calm'" in line
+    assert "--sampler over, under or none" in line
+
+
+@pytest.mark.parametrize("sampler", ["none", "under", "over"])
+def test_samplers_without_neighbours_do_with_one_clip(sampler: str) -> None:
+    counts = {"sad": 30, "calm": 1, "happy": 0}  # a class that is not there at all is no trouble
+    check_class_sizes(sampler, counts, "f")
+    space, labels = part((30, 1), 3, np.float32)
+    assert set(resample(sampler, space, labels, seed=0)[0].label) == {0, 1}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_single_class_is_nothing_to_train_on(sampler: str) -> None:
+    with pytest.raises(InputError, match=r"fold f there is only sad; .*label set"):
+        check_class_sizes(sampler, {"sad": 30, "calm": 0}, "f")
+
+
+def test_an_unknown_sampler_lists_the_valid_ones() -> None:
+    valid = "none, under, over, smote, borderline, adasyn"
+    for use in (
+        lambda: resample("smoke", *part((9, 9), 2, np.float32), seed=0),
+        lambda: check_class_sizes("smoke", {"a": 9, "b": 9}, "f"),
+    ):
+        with pytest.raises(InputError, match=f"unknown sampler 'smoke'; choose one of: {valid}"):
+            use()
+
+
+def test_neighbours_are_searched_in_the_space_and_not_among_the_names() -> None:
+    """Two clumps of one class: no mixture crosses the gap, which one-hot names do not know of."""
+    generator = np.random.default_rng(0)
+    small = np.concatenate([generator.normal(0, 1, (10, 3)), generator.normal(500, 1, (10, 3))])
+    space = np.concatenate([small, generator.normal(250, 300, (60, 3))]).astype(np.float32)
+    labels = np.repeat([0, 1], [20, 60])
+    mixture, _ = resample("smote", space, labels, seed=0)
+    synthetic = (mixture.label == 0) & (mixture.first != mixture.second)
+    assert synthetic.sum() > 20
+    assert ((mixture.first < 10) == (mixture.second < 10))[synthetic].all()

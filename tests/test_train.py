@@ -1,0 +1,341 @@
+"""`train` end to end: what a run folder holds, whoever launched it and whatever came between."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from make_dataset import change_dataset, rows_of
+from make_store import embeddings, write_store, write_two_corpora
+from threadpoolctl import threadpool_info
+
+from ser_generalize import experiment, heads, train
+from ser_generalize.command import run_command
+from ser_generalize.labels import FIVE, FOUR
+from ser_generalize.metrics import corpus_metrics
+from ser_generalize.predictions import COLUMNS, FILE_NAME, read_predictions
+from ser_generalize.resampling import NOTHING_GENERATED
+
+Train = Callable[..., tuple[int, str, str]]
+FABRICATED = "fabricated speech: these figures say nothing about real voices"
+SPEAKERS = [f"ravdess:0{number}" for number in (1, 2, 3, 4)]
+
+
+def arguments(dataset: Path, store: Path, out: Path, *options: str, head: str = "8") -> list[str]:
+    folders = ["--dataset", str(dataset), "--embeddings", str(store), "--out", str(out)]
+    return [*folders, "--head", head, *options]
+
+
+def trained(dataset: Path, store: Path, out: Path, *options: str) -> Path:
+    train.main(arguments(dataset, store, out, *options))
+    return out
+
+
+def contents(out: Path) -> bytes:
+    return (out / FILE_NAME).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def smote(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    out = tmp_path_factory.mktemp("runs") / "smote"
+    return trained(dataset, store, out, "--sampler", "smote")
+
+
+def test_predictions_follow_the_contract(dataset: Path, smote: Path) -> None:
+    clips = {row["clip_id"]: row for row in rows_of(dataset) if row["label4"] is not None}
+    predictions = read_predictions(smote)
+    found = predictions.table.to_pylist()
+    assert predictions.table.column_names == [n for n, _ in COLUMNS] + [f"p_{n}" for n in FOUR]
+    assert [row["clip_id"] for row in found] == sorted(clips)  # each once, and none outside
+    for row in found:
+        clip = clips[row["clip_id"]]
+        for column in ("corpus", "speaker", "sex", "age", "language", "elicitation"):
+            assert row[column] == clip[column]
+        assert row["label"] == FOUR[clip["label4"]]
+        assert row["fold"] == row["speaker"]
+    np.testing.assert_allclose(predictions.probabilities().sum(1), 1, atol=1e-5)
+    assert set(predictions.column("speaker")) == set(SPEAKERS)
+
+
+def test_the_run_folder_says_what_was_run(dataset: Path, smote: Path) -> None:
+    assert {path.name for path in smote.iterdir()} == {
+        "config.json", FILE_NAME, "metrics.json", "done",
+    }  # fmt: skip
+    config, about = json.loads((smote / "config.json").read_text()), read_predictions(smote).about
+    asked = {"sampler": "smote", "protocol": "loso", "head": "8", "train_on": "each", "seed": 0}
+    for name, value in asked.items():
+        assert config["cell"][name] == getattr(about, name) == value
+    assert config["cell"]["corpora"] == ["ravdess"]
+    assert config["versions"]["torch"] == torch.__version__
+    assert (about.label_set, about.classes, about.leaks) == ("four", FOUR, ())
+    assert about.notes == (FABRICATED,)
+    metrics = json.loads((smote / "metrics.json").read_text())
+    assert metrics == corpus_metrics(read_predictions(smote))
+
+
+def test_five_classes_are_five(dataset: Path, store: Path, tmp_path: Path) -> None:
+    found = read_predictions(trained(dataset, store, tmp_path / "run", "--labels", "five"))
+    assert found.about.classes == FIVE
+    assert set(found.column("label")) == set(FIVE)
+    assert found.table.column_names[-5:] == [f"p_{name}" for name in FIVE]
+
+
+def test_native_labels_of_one_corpus(dataset: Path, store: Path, tmp_path: Path) -> None:
+    found = read_predictions(trained(dataset, store, tmp_path / "run", "--labels", "native"))
+    native = {row["clip_id"]: row["native_label"] for row in rows_of(dataset)}
+    assert dict(zip(found.column("clip_id"), found.column("label"), strict=True)) == native
+    assert found.about.classes == tuple(sorted(set(native.values())))
+
+
+def test_rows_are_joined_on_clip_ids(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path
+) -> None:
+    order = np.random.default_rng(0)
+    shuffled, stored = (list(order.permutation(rows_of(dataset))) for _ in range(2))
+    data = change_dataset(dataset, tmp_path / "data", lambda _: shuffled)
+    values = write_store(tmp_path / "store", stored, embeddings(stored, store), like=store)
+    again = trained(data, values, tmp_path / "run", "--sampler", "smote")
+    assert contents(again) == contents(smote)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_any_number_of_folds_at_a_time_gives_the_same(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, cores: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    torch.manual_seed(cores)
+    again = trained(dataset, store, tmp_path / "run", "--sampler", "smote")
+    assert contents(again) == contents(smote)
+
+
+def test_a_fold_has_one_thread_and_gives_the_others_back(
+    dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, original = [], heads.train_and_predict
+
+    def watched(*given: Any) -> Any:
+        found.extend((torch.get_num_threads(), *(p["num_threads"] for p in threadpool_info())))
+        return original(*given)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr(heads, "train_and_predict", watched)
+    trained(dataset, store, tmp_path / "run")
+    assert set(found) == {1}
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+
+
+LAUNCHES = {
+    "accelerate": ["accelerate.commands.launch", "--cpu"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+}
+
+
+def launch(name: str, argv: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *LAUNCHES[name], "-m", "ser_generalize.train", *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHES)
+def test_every_launch_gives_the_same_bytes(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, launcher: str
+) -> None:
+    done = launch(launcher, arguments(dataset, store, tmp_path / "run", "--sampler", "smote"))
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "run") == contents(smote)
+    processes = json.loads((tmp_path / "run" / "config.json").read_text())["hardware"]["processes"]
+    assert processes == (2 if launcher == "torchrun" else 1)
+
+
+def test_a_mistake_under_torchrun_is_said_once(store: Path, dataset: Path, tmp_path: Path) -> None:
+    argv = arguments(dataset, store, tmp_path / "run", "--corpora", "nobody")
+    done = launch("torchrun", argv)
+    assert done.returncode != 0
+    assert done.stderr.count("has no corpus nobody; it holds: ravdess") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_goes_on_where_it_stopped(
+    dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--sampler", "smote", "--labels", "five")
+    slow, out = "256,256", tmp_path / "run"
+    argv = arguments(dataset, store, out, *options, head=slow)
+    # On one core, or all folds would end together.
+    door = "import os; os.cpu_count = lambda: 1; from ser_generalize import cli; cli.main()"
+    command = [sys.executable, "-c", door, "train", *argv]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as started:
+        wait_for(lambda: any(out.glob("folds/[!.]*.npz")) or started.poll() is not None)
+        started.kill()
+    finished = {path.name: path.stat().st_mtime_ns for path in out.glob("folds/[!.]*.npz")}
+    assert 0 < len(finished) < len(SPEAKERS)
+    assert not (out / FILE_NAME).exists()
+
+    calls = count_calls(monkeypatch, heads, "train_and_predict")
+    train.main(argv)
+    assert len(calls) == len(SPEAKERS) - len(finished)
+    train.main(arguments(dataset, store, tmp_path / "whole", *options, head=slow))
+    assert contents(out) == contents(tmp_path / "whole")
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    calls, original = [], getattr(module, name)
+
+    def counted(*given: Any) -> Any:
+        calls.append(given)
+        return original(*given)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def test_ctrl_c_ends_the_folds_in_training_and_leaves_the_others(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    main_thread, begun, ended = threading.main_thread().ident, [], []
+
+    def endless(*given: Any) -> Any:
+        begun.append(given)
+        signal.pthread_kill(main_thread or 0, signal.SIGINT)
+        with pytest.raises(CancelledError):  # by on_epoch, when there is no more use
+            wait_for(lambda: given[-1]() is not None, seconds=20)
+        ended.append(given)
+        raise CancelledError
+
+    argv = arguments(dataset, store, tmp_path / "run", "--sampler", "smote")
+    with monkeypatch.context() as patched:
+        patched.setattr(heads, "train_and_predict", endless)
+        patched.setattr(os, "cpu_count", lambda: 1)
+        assert run_command("train", train.main, argv) == 130
+    assert capsys.readouterr().err == "train: interrupted; run the same command again to go on\n"
+    assert len(begun) == len(ended) == 1
+    train.main(argv)
+    assert contents(tmp_path / "run") == contents(smote)
+
+
+def test_a_fold_that_fails_fails_the_run_and_not_what_was_done(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = heads.train_and_predict, []
+
+    def second_fails(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return original(*given)
+
+    argv = arguments(dataset, store, tmp_path / "run", "--sampler", "smote")
+    with monkeypatch.context() as patched:
+        patched.setattr(heads, "train_and_predict", second_fails)
+        patched.setattr(os, "cpu_count", lambda: 1)
+        with pytest.raises(MemoryError):
+            train.main(argv)
+    assert not (tmp_path / "run" / "done").exists()
+    calls = count_calls(monkeypatch, heads, "train_and_predict")
+    train.main(argv)
+    assert len(calls) < len(SPEAKERS)
+    assert contents(tmp_path / "run") == contents(smote)
+
+
+def test_a_finished_run_returns_at_once_and_says_so(
+    dataset: Path, store: Path, smote: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in smote.iterdir()}
+    for name in ("make_folds", "read_features", "start_run"):  # nothing costly is done again
+        monkeypatch.delattr(experiment, name)
+    train.main(arguments(dataset, store, smote, "--sampler", "smote"))
+    assert capsys.readouterr().out == f"train: {smote} is done already\n"
+    assert {path: path.stat().st_mtime_ns for path in smote.iterdir()} == before
+
+
+def test_processes_are_released_on_every_way_out(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[bool] = []
+    monkeypatch.setattr(experiment.Accelerator, "end_training", lambda _: released.append(True))
+    argv = arguments(dataset, store, smote, "--sampler", "smote")
+    train.main(argv)  # done already
+    assert run_command("train", train.main, [*argv, "--sampler", "none"]) == 2
+    monkeypatch.setattr(experiment, "make_folds", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train.main(arguments(dataset, store, tmp_path / "run"))
+    assert len(released) == 3
+
+
+def test_adasyn_that_could_do_nothing_is_counted_in_the_notes(
+    dataset: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(dataset)
+    values = np.random.default_rng(0).normal(size=embeddings(rows, store).shape)
+    far_apart = np.unique([row["native_label"] for row in rows], return_inverse=True)[1]
+    for row, place in enumerate(far_apart):
+        values[row, :, :, place] += 1000
+    easy = write_store(tmp_path / "store", rows, values.astype(np.float16), like=store)
+    run = trained(dataset, easy, tmp_path / "run", "--sampler", "adasyn")
+    note = f"4 of 4 folds: {NOTHING_GENERATED}"
+    assert read_predictions(run).about.notes == (note, FABRICATED)
+    assert note in capsys.readouterr().out
+
+
+def test_clips_without_embeddings_are_left_out_and_counted(
+    dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    clips = rows_of(dataset)
+    inside = [row["clip_id"] for row in clips if row["label4"] is not None]
+    outside = [row["clip_id"] for row in clips if row["label4"] is None]
+    copy = write_store(tmp_path / "store", clips, embeddings(clips, store), like=store)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["skipped"] = [{"clip_id": name, "reason": "silence"} for name in inside[:2] + outside]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    real = change_dataset(
+        dataset, tmp_path / "data", lambda rows: [row | {"elicitation": "acted"} for row in rows]
+    )
+    found = read_predictions(trained(real, copy, tmp_path / "run"))
+    assert found.about.notes == ("2 clips have no embedding and were left out",)
+    assert set(found.column("clip_id")) == set(inside[2:])
+
+
+def test_each_corpus_alone_or_all_together(dataset: Path, store: Path, tmp_path: Path) -> None:
+    two = write_two_corpora(tmp_path, dataset, store)
+    alone = trained(*two, tmp_path / "each", "--corpora", "ravdess")
+    each = trained(*two, tmp_path / "each-of-two", "--corpora", "ravdess", "other")
+    union = trained(*two, tmp_path / "union", "--train-on", "union")
+    swapped = trained(
+        *two, tmp_path / "swapped", "--train-on", "union", "--corpora", "other", "ravdess"
+    )
+    first, both, together = (read_predictions(run) for run in (alone, each, union))
+    here = both.column("corpus") == "ravdess"
+    np.testing.assert_array_equal(both.probabilities()[here], first.probabilities())
+    np.testing.assert_array_equal(both.column("clip_id"), together.column("clip_id"))
+    assert not np.allclose(both.probabilities(), together.probabilities(), atol=0.01)
+    assert contents(swapped) == contents(union)
+    assert set(json.loads((union / "metrics.json").read_text())["corpora"]) == {"other", "ravdess"}
+
+
+def test_an_empty_folder_is_a_new_one(dataset: Path, store: Path, tmp_path: Path) -> None:
+    assert len(read_predictions(trained(dataset, store, tmp_path)).table) == 56
