@@ -1,5 +1,6 @@
 """The dataset card: what it says of every corpus built, read back from beside the shards."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -34,7 +35,18 @@ def summarise(corpus: Corpus, rows: Sequence[dict[str, Any]], skipped: int) -> d
         "speakers": len({row["speaker"] for row in rows if row["speaker"]}),
         "hours": sum(row["duration"] for row in rows) / 3600,
         "skipped": skipped,
+        "contents": _digest(rows),
     }
+
+
+def _digest(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the identity of what a corpus's rows say.
+
+    It stands in the card's YAML, because `datasets` caches a folder under its last name and that
+    YAML alone: it would hand out what another `data`, or this one before a rebuild, held.
+    """
+    said = [{name: value for name, value in row.items() if name != "audio"} for row in rows]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def summaries(out: Path) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import load_dataset
 from huggingface_hub import DatasetCard
 from make_trees import CALM, EMODB, HAPPY, RAVDESS, raw, rows
 
@@ -140,3 +141,23 @@ def test_what_the_card_tells_users_to_run_runs(built: Path, card: str) -> None:
     plain: dict[str, Any] = {}
     exec(with_ffmpeg.replace("PATH_OR_ID", str(built)), plain)
     assert plain["clips"].features == clip_features()
+
+
+def test_plain_datasets_never_serves_another_folder_or_an_older_build(tmp_path: Path) -> None:
+    """`datasets` caches a folder under its last name and its card's YAML."""
+
+    def loaded(folder: Path) -> set[str]:
+        return {
+            recording
+            for config in ("ravdess", "default")
+            for recording in load_dataset(str(folder), config, split="train")["sha256"]
+        }
+
+    raws = [raw(tmp_path / f"raw{seed}", RAVDESS, seed=seed) for seed in (100, 200, 300)]
+    first, second = tmp_path / "a" / "data", tmp_path / "b" / "data"
+    build("ravdess", raws[0], first)
+    build("ravdess", raws[1], second)
+    assert loaded(first).isdisjoint(loaded(second))
+    before = loaded(first)
+    build("ravdess", raws[2], first)
+    assert loaded(first).isdisjoint(before)
