@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged, write_text
-from ser_generalize.metrics import corpus_metrics
 from ser_generalize.predictions import FILE_NAME, Predictions, write_predictions
+from ser_generalize.scores import corpus_metrics
 
 CONFIG = "config.json"
 METRICS = "metrics.json"

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
 from ser_generalize.errors import InputError, listing
-from ser_generalize.metrics import METRICS, Counts, chance
 from ser_generalize.predictions import Predictions
+from ser_generalize.scores import METRICS, Counts, chance
 
 RESAMPLES = 10_000
 SEED = 0

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError
-from ser_generalize.metrics import uar
 from ser_generalize.predictions import About, Predictions, read_predictions
+from ser_generalize.scores import uar
 from ser_generalize.statistics import (
     MACRO_AVERAGE,
     Clusters,

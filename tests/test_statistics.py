@@ -9,7 +9,7 @@ import pytest
 from make_predictions import predictions, speaker_recalls
 from numpy.typing import NDArray
 
-from ser_generalize import metrics, statistics
+from ser_generalize import scores, statistics
 from ser_generalize.errors import InputError
 from ser_generalize.predictions import Predictions
 from ser_generalize.statistics import Interval, Result, compare, score
@@ -94,7 +94,7 @@ def test_bootstrap_equals_a_plain_loop() -> None:
 
 def test_score_is_pooled_then_averaged_over_corpora() -> None:
     results = {result.corpus: result for result in score(predictions(corpora=CORPORA))}
-    point = metrics.corpus_metrics(predictions(corpora=CORPORA))
+    point = scores.corpus_metrics(predictions(corpora=CORPORA))
     for corpus in CORPORA:
         assert results[corpus].estimates["uar"].value == point["corpora"][corpus]["uar"]
     average = results[statistics.MACRO_AVERAGE]

@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_info
 from ser_generalize import experiment, heads, train
 from ser_generalize.command import run_command
 from ser_generalize.labels import FIVE, FOUR
-from ser_generalize.metrics import corpus_metrics
 from ser_generalize.predictions import COLUMNS, FILE_NAME, read_predictions
 from ser_generalize.resampling import NOTHING_GENERATED
+from ser_generalize.scores import corpus_metrics
 
 Train = Callable[..., tuple[int, str, str]]
 FABRICATED = "fabricated speech: these figures say nothing about real voices"
