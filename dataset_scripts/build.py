@@ -58,15 +58,24 @@ def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
     corpus, parse = load_script(name)
     _check_replaceable(out, out / name, source)
     corpus = as_found(corpus, source)
-    rows, skipped = _collect(corpus, parse, source)
     try:
-        _write(corpus, rows, skipped, source, out)
-    except OSError as error:
-        raise InputError(f"cannot write {out} ({error.strerror or error})") from error
+        with _writing(out):  # an `out` that cannot be is said before the work
+            out.mkdir(parents=True, exist_ok=True)
+        rows, skipped = _collect(corpus, parse, source)
+        with _writing(out):
+            _write(corpus, rows, skipped, source, out)
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # succeeds on an empty folder only, which is what a failed build leaves
     return len(rows), skipped
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {out} ({error.strerror or error})") from error
 
 
 def _check_replaceable(out: Path, target: Path, source: Path) -> None:
@@ -74,6 +83,8 @@ def _check_replaceable(out: Path, target: Path, source: Path) -> None:
     for folder in (out, target):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give another folder with --out")
+    if source.resolve() == out.resolve():
+        raise InputError(f"--out {out} is --source: a dataset is no part of the raw corpus")
     if source.resolve().is_relative_to(target.resolve()):
         raise InputError(f"--out {out} would replace --source {source}; give another folder")
     if target.is_dir() and any(target.iterdir()) and not (target / SUMMARY_FILE).is_file():

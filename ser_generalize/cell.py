@@ -73,7 +73,10 @@ def read_data(cell: Cell) -> Data:
     inside = sorted((clip_id, row, label) for clip_id, label, row in named if label is not None)
     kept = [(row, label) for clip_id, row, label in inside if clip_id not in skipped]
     if not kept:
-        raise InputError(f"no clip of {cell.dataset} is in the label set {cell.labels}")
+        raise InputError(
+            f"no clip of {cell.dataset} is in the label set {cell.labels}; choose another of "
+            f"{', '.join([*LABEL_SETS, NATIVE])}"
+        )
     lost = len(inside) - len(kept)
     return Data(
         clips.select([row for row, _ in kept]),
@@ -136,5 +139,6 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "train_on": cell.train_on,
         "sampler": cell.sampler,
         "head": cell.head,
+        "recipe": heads.RECIPE,
         "seed": SEED,
     }

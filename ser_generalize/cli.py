@@ -49,18 +49,13 @@ def main() -> None:
 
 def _dispatch(argv: Sequence[str]) -> int:
     name, *rest = argv
-    if name not in COMMANDS:
-        return run_command("ser-generalize", lambda _: one_of_commands(name), rest)
-    return run_command(f"ser-generalize {name}", lambda given: _run(name, given), rest)
+    prog = f"ser-generalize {name}" if name in COMMANDS else "ser-generalize"
+    return run_command(prog, lambda given: _run(name, given), rest)
 
 
 def _run(name: str, argv: Sequence[str]) -> None:
-    importlib.import_module(f"ser_generalize.{name}").main(argv)
-
-
-def one_of_commands(name: str) -> None:
-    """Raise the InputError of an unknown command."""
-    one_of("command", name, COMMANDS)
+    module = one_of("command", name, COMMANDS)
+    importlib.import_module(f"ser_generalize.{module}").main(argv)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence
     first = os.environ.get("RANK", "0") == "0"  # of a launch: one line, not one of every process
     try:
         main(argv)
-    except InputError as error:
+    except (InputError, OSError) as error:
         if first:
-            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{name}: {_one_line(error)}", file=sys.stderr)
         else:  # a launcher ends all processes with the first that fails: let the other one speak
             time.sleep(PATIENCE)
         return 2
@@ -47,6 +47,13 @@ def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence
             print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _one_line(error: InputError | OSError) -> str:
+    """Return an error's line; what the disk or the system refuses is an expected mistake too."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written ({error.strerror})"
+    return " ".join(str(error).split())
 
 
 def progress_bar(total: int, what: str, unit: str, show: bool = True) -> "tqdm[Any]":

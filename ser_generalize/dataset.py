@@ -18,6 +18,7 @@ from datasets import (
 from datasets import config as datasets_config
 
 from ser_generalize.errors import InputError, listing, silenced
+from ser_generalize.hub import is_hub_id
 from ser_generalize.schema import clip_features
 
 GROUPED_CONFIGS = {"default", "folds"}  # not corpora
@@ -30,6 +31,11 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
     `dataset` is a Hub id or a folder that `dataset_scripts.build` wrote. Raises InputError where it
     cannot be loaded, lacks a corpus asked for, holds other columns than a Clip's, or a clip twice.
     """
+    if not Path(dataset).is_dir() and not is_hub_id(dataset):  # the Hub takes long to say no
+        raise InputError(
+            f"dataset {dataset} is neither a folder nor a Hub id ORG/NAME; give a folder made by "
+            "`python -m dataset_scripts.build`"
+        )
     with _loading(dataset):
         available = [n for n in get_dataset_config_names(dataset) if n not in GROUPED_CONFIGS]
     names = _check_corpora(dataset, corpora, available)
@@ -50,7 +56,8 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
 def fingerprint(clips: Dataset) -> str:
     """Return the identity of what a run was trained and scored on: clip ids, audio and labels."""
     labels = ("native_label", "emotion", "label4", "label5")
-    columns = (clips[name] for name in ("clip_id", "sha256", "speaker", *labels))
+    people = ("speaker", "sex", "age", "language", "elicitation")
+    columns = (clips[name] for name in ("clip_id", "sha256", *people, *labels))
     lines = sorted("\t".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

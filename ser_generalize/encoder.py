@@ -17,7 +17,6 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: httpx's or httpx2's
     GatedRepoError,
-    HFValidationError,
     HTTPError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
@@ -30,6 +29,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize import ctranslate2
 from ser_generalize.errors import InputError, listing, silenced
+from ser_generalize.hub import is_hub_id
 
 OFFLINE = "offline"  # the encoder that the extra of this name installs
 OFFLINE_NAME = "whisper-tiny.en"  # what that encoder is
@@ -272,13 +272,14 @@ def _local_files(folder: Path) -> tuple[Path, Path]:
 
 
 def _hub_files(name: str) -> tuple[Path, Path]:
+    if not is_hub_id(name):  # the Hub takes long to say no
+        raise InputError(
+            f"encoder {name!r} is neither a folder nor a Hub id such as openai/whisper-base, nor "
+            f"`{OFFLINE}`"
+        )
     try:
         with silenced("huggingface_hub"):  # which tells of every retry
             config, weights = (Path(hf_hub_download(name, file)) for file in FILES)
-    except HFValidationError as error:
-        raise InputError(
-            f"encoder {name!r} is neither a folder nor a Hub id such as openai/whisper-base"
-        ) from error
     except (HTTPError, OSError) as error:
         raise InputError(
             f"encoder {name!r} is no local folder and {_why_not_given(error)}; name a local "

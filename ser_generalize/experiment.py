@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ser_generalize import heads
 from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
+from ser_generalize.dataset import fingerprint
 from ser_generalize.errors import InputError
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
 from ser_generalize.protocols import Fold
@@ -157,7 +158,15 @@ def _train_fold(training: Training, fold: Fold) -> FoldResult:
         training.on_epoch,
     )
     clip_ids = data.clips.select(fold.test)["clip_id"]
-    return FoldResult(fold.name, list(clip_ids), probabilities, note)
+    notes = [part for part in (note, _unlearnt(data, fold)) if part]
+    return FoldResult(fold.name, list(clip_ids), probabilities, "; ".join(notes) or None)
+
+
+def _unlearnt(data: Data, fold: Fold) -> str | None:
+    """Return a note where a class is tested that no training clip has: its recall can only be 0."""
+    absent = sorted(set(data.labels[fold.test]) - set(data.labels[fold.train]))
+    names = ", ".join(data.classes[label] for label in absent)
+    return f"tested on a class without a training clip ({names})" if absent else None
 
 
 def _workers(accelerator: Accelerator) -> int:
@@ -219,6 +228,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         sampler=cell.sampler,
         train_on=cell.train_on,
         seed=SEED,
+        dataset=fingerprint(data.clips)[:12],
         notes=tuple(notes),
     )
 

@@ -34,6 +34,17 @@ LABEL_SMOOTHING = 0.1
 LOGISTIC_C = 0.003
 LOGISTIC_STEPS = 1000
 
+RECIPE = {
+    "epochs": EPOCHS,
+    "batch": BATCH,
+    "learning_rate": LEARNING_RATE,
+    "layer_learning_rate": LAYER_LEARNING_RATE,
+    "weight_decay": WEIGHT_DECAY,
+    "dropout": DROPOUT,
+    "label_smoothing": LABEL_SMOOTHING,
+    "logistic_c": LOGISTIC_C,
+}  # part of a run's identity: another recipe is another run
+
 Features = NDArray[np.float32]  # [clips, layers, 2 * width]
 Probabilities = NDArray[np.float32]  # [clips, classes]
 

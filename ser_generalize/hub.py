@@ -1,6 +1,15 @@
-"""The cards that go beside what is published: Jinja templates of `hub_cards`, rendered strictly."""
+"""The Hub: what its ids look like, and the cards that go beside what is published."""
+
+import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_hub_id(name: str) -> bool:
+    """Return whether a name can be a repository of the Hub, ORG/NAME, and no mistyped folder."""
+    return HUB_ID.fullmatch(name) is not None and not name.startswith(".")
 
 
 def render_card(template: str, **values: object) -> str:

@@ -49,6 +49,7 @@ class About:
     sampler: str
     train_on: str  # each: within every corpus; union: over all of them
     seed: int
+    dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
     notes: tuple[str, ...] = field(default=())  # e.g. "2 of 12 folds fell back to no sampling: ..."
 

@@ -1,7 +1,6 @@
 """`ser-generalize report RUN... --out DIR`: what the runs show, as a table, a page and pictures."""
 
 import json
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ser_generalize import __version__
-from ser_generalize.command import CommandParser, run_command
+from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, listing
+from ser_generalize.files import staged
 from ser_generalize.page import page
 from ser_generalize.statistics import METHOD, Result
 from ser_generalize.summary import (
@@ -59,7 +57,10 @@ def check_out(out: Path) -> None:
     """Raise InputError unless `out` is new, empty or holds a report and nothing else."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
-    strangers = {path.name for path in out.glob("*")} - {PAGE, NUMBERS, PICTURES}
+    ours = {out / PAGE, out / NUMBERS, out / PICTURES, *(out / PICTURES).glob("*.png")}
+    strangers = {str(path.relative_to(out)) for path in set(out.rglob("*")) - ours}
+    if not strangers and out.exists() and any(out.iterdir()) and not (out / NUMBERS).is_file():
+        strangers = {PICTURES}  # a folder of pictures that no report belongs to
     if strangers:
         names = listing(sorted(strangers), limit=3)
         raise InputError(f"--out {out} holds other things ({names}); give a new or empty folder")
@@ -67,15 +68,12 @@ def check_out(out: Path) -> None:
 
 def write_report(out: Path, groups: Sequence[Group]) -> None:
     """Write the page, the numbers and the pictures beside `out`, then put them in its place."""
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / PAGE).write_text(page(groups), encoding="utf-8")
-    numbers = json.dumps(results(groups), indent=1, ensure_ascii=False, allow_nan=False)
-    (part / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
-    draw_figures(part / PICTURES, groups)
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    with staged(out) as folder:
+        folder.mkdir()
+        (folder / PAGE).write_text(page(groups), encoding="utf-8")
+        numbers = json.dumps(results(groups), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
+        draw_figures(folder / PICTURES, groups)
 
 
 def draw_figures(folder: Path, groups: Sequence[Group]) -> None:
@@ -83,8 +81,11 @@ def draw_figures(folder: Path, groups: Sequence[Group]) -> None:
     from ser_generalize.figures import figures, save  # matplotlib takes a second to import
 
     folder.mkdir()
-    for name, draw in tqdm(list(figures(groups)), desc="figures", unit="figure", disable=None):
-        save(draw, folder / f"{name}.png")
+    pictures = list(figures(groups))
+    with progress_bar(len(pictures), "figures", "figure") as progress:
+        for name, draw in pictures:
+            save(draw, folder / f"{name}.png")
+            progress.update()
 
 
 def results(groups: Sequence[Group]) -> dict[str, Any]:

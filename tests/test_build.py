@@ -38,6 +38,7 @@ from dataset_scripts import build as build_module
 from dataset_scripts.build import build, main
 from ser_generalize.audio import pcm_sha256, read_pcm
 from ser_generalize.command import run_command
+from ser_generalize.errors import InputError
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR
 from ser_generalize.schema import clip_features
 
@@ -372,3 +373,11 @@ def test_fabricated_speech_never_passes_for_the_corpus(raw_ravdess, dataset):
     card = (dataset / "README.md").read_text()
     assert "No human speech" in card and "Fabricated speech in the layout of RAVDESS" in card
     assert "Livingstone" not in card and "CC-BY-NC-SA" not in card
+
+
+def test_the_raw_corpus_is_no_place_for_the_dataset(tmp_path: Path) -> None:
+    source = raw(tmp_path / "raw", RAVDESS)
+    before = snapshot(source)
+    with pytest.raises(InputError, match="is no part of the raw corpus"):
+        build("ravdess", source, source)
+    assert snapshot(source) == before

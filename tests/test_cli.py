@@ -157,6 +157,17 @@ def test_a_mistake_in_a_launch_is_said_by_the_first_process_while_others_wait(
     assert len(waited) == 1
 
 
+def test_what_the_disk_refuses_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    assert run_command("x", lambda _: (file / "below").mkdir(), []) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"x: {file / 'below'} cannot be read or written (")
+    assert line.count("\n") == 1
+
+
 def test_what_is_no_mistake_of_the_user_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command("x", lambda _: 1 // 0, [])  # type: ignore[arg-type, return-value]

@@ -123,7 +123,7 @@ def test_a_dataset_that_is_nowhere_is_refused_by_name(name: str) -> None:
 
 
 def test_a_file_is_no_dataset(dataset: Path) -> None:
-    with pytest.raises(InputError, match="is neither a folder nor reachable"):
+    with pytest.raises(InputError, match="is neither a folder nor a Hub id"):
         load_clips(str(shard_of(dataset)))
 
 

@@ -208,6 +208,19 @@ def test_a_report_is_replaced_and_nothing_else(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
+@pytest.mark.parametrize("mine", ["figures/mine.txt", "figures/mine.png", "report.html"])
+def test_a_folder_that_looks_like_a_report_is_kept(
+    mine: str, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "paper" / "figures").mkdir(parents=True)
+    (tmp_path / "paper" / mine).write_text("mine")
+    (tmp_path / "paper.part").mkdir()  # nobody's but the user's
+    assert "holds other things" in refused([runs["meld"], "--out", tmp_path / "paper"], capsys)
+    assert (tmp_path / "paper" / mine).read_text() == "mine"
+    report.main([str(runs["meld"]), "--out", str(tmp_path / "elsewhere")])
+    assert (tmp_path / "paper.part").is_dir()
+
+
 def test_mistakes_are_one_clear_line(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -302,6 +302,20 @@ def test_adasyn_that_could_do_nothing_is_counted_in_the_notes(
     assert note in capsys.readouterr().out
 
 
+def test_a_class_that_only_the_test_speaker_has_is_counted_in_the_notes(
+    dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    data = change_dataset(
+        dataset,
+        tmp_path / "data",
+        lambda rows: [
+            row for row in rows if row["native_label"] != "angry" or row["speaker"] == "ravdess:01"
+        ],
+    )
+    notes = read_predictions(trained(data, store, tmp_path / "run")).about.notes
+    assert "1 of 4 folds: tested on a class without a training clip (angry)" in notes
+
+
 def test_clips_without_embeddings_are_left_out_and_counted(
     dataset: Path, store: Path, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ def test_data_that_cannot_be_split_or_resampled_are_refused(
     assert "is in the label set four" in refused(data=afraid)
     only = "needs two classes, but without the test speakers of fold ravdess:01 there is only bored"
     assert only in refused("--labels", "native", data=dull)
-    assert "neither a folder nor reachable" in refused(data=tmp_path / "nowhere")
+    assert "neither a folder nor a Hub id" in refused(data=tmp_path / "nowhere")
 
 
 def test_native_labels_of_two_corpora_are_refused(
