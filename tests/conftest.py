@@ -11,10 +11,7 @@ os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE":
 os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from transformers import WhisperConfig  # noqa: E402
-from transformers.models.whisper.modeling_whisper import WhisperEncoder  # noqa: E402
+from make_encoder import write_encoder  # noqa: E402
 
 from dataset_scripts.build import build  # noqa: E402
 from dataset_scripts.fabricate import fabricate_ravdess  # noqa: E402
@@ -34,20 +31,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Whisper encoder with 2 layers of width 32, in the `transformers` layout."""
-    folder = tmp_path_factory.mktemp("encoder") / "tiny-random"
-    folder.mkdir()
-    config = WhisperConfig(
-        d_model=32,
-        encoder_layers=2,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        num_mel_bins=80,
-    )
-    torch.manual_seed(0)
-    weights = WhisperEncoder(config).state_dict()
-    save_file({f"model.encoder.{k}": v for k, v in weights.items()}, folder / "model.safetensors")
-    config.save_pretrained(folder)
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "tiny-random")
 
 
 @pytest.fixture(scope="session")

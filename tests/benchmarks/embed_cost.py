@@ -10,7 +10,8 @@ that a busy machine is busy for both. The encoder must be a folder in the `trans
 
 Predicted, from 53 and 746 ms a clip that were once measured for whisper-base on 3.7-s clips of
 RAVDESS (24 and 339 for tiny.en): a ratio of 10 to 16, and a peak below 1 GiB on our side.
-Found on two cores that others kept busy, whisper-base, 48 clips: 6.7 (1694 against 252 ms a clip),
+Found on two quiet cores, whisper-base, 32 clips: 11.8 (550 against 46 ms a clip). On two cores that
+others kept busy, 48 clips: 6.7 (1694 against 252 ms a clip),
 and 11.6 with OMP_NUM_THREADS=1 (1123 against 97): where cores are short, threads wait for one
 another at the end of every small step, and short windows are small steps. Peak 0.68 GiB.
 """
