@@ -24,7 +24,7 @@ from dataset_scripts.corpus import (
 from ser_generalize.audio import BadAudioError, encode_flac, pcm_sha256, read_pcm
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, listing, one_of
-from ser_generalize.files import staged
+from ser_generalize.files import staged, writing
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR, in_label_set
 from ser_generalize.schema import SAMPLING_RATE, SourceClip, clip_features
 
@@ -59,23 +59,15 @@ def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
     _check_replaceable(out, out / name, source)
     corpus = as_found(corpus, source)
     try:
-        with _writing(out):  # an `out` that cannot be is said before the work
+        with writing(f"cannot write {out}"):  # an `out` that cannot be is said before the work
             out.mkdir(parents=True, exist_ok=True)
         rows, skipped = _collect(corpus, parse, source)
-        with _writing(out):
+        with writing(f"cannot write {out}"):
             _write(corpus, rows, skipped, source, out)
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # succeeds on an empty folder only, which is what a failed build leaves
     return len(rows), skipped
-
-
-@contextlib.contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {out} ({error.strerror or error})") from error
 
 
 def _check_replaceable(out: Path, target: Path, source: Path) -> None:

@@ -1,6 +1,7 @@
 """A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class Data:
     labels: NDArray[np.int64]
     store: StoreKey
     note: str | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The identity of these clips, see `dataset.fingerprint`; it reads all of them."""
+        return fingerprint(self.clips)
 
     def column(self, name: str) -> NDArray[np.object_]:
         """Return a column of the clips, null as None."""
@@ -128,7 +134,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
     """Return what makes this cell this cell: equal descriptions give equal predictions."""
     return {
         "version": __version__,
-        "dataset": fingerprint(data.clips),
+        "dataset": data.fingerprint,
         "corpora": sorted(set(data.clips["corpus"])),
         "encoder": data.store.encoder,
         "encoder_revision": data.store.revision,

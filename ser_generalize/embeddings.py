@@ -7,8 +7,8 @@ position: a store that lags behind its dataset is an error, not a shifted label.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError, listing
-from ser_generalize.files import staged, write_text
+from ser_generalize.files import staged, write_text, writing
 
 MANIFEST = "manifest.json"
 METADATA_KEY = b"ser_generalize"
@@ -231,15 +231,8 @@ def _check_same(store: Path, found: StoreKey, key: StoreKey) -> None:
         )
 
 
-@contextmanager
-def _writing(store: Path) -> Iterator[None]:
-    """Say in one line that a store cannot be written: a full disk, a file in the way."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"embedding store {store} cannot be written ({error.strerror or error})"
-        ) from error
+def _writing(store: Path) -> AbstractContextManager[None]:
+    return writing(f"embedding store {store} cannot be written")
 
 
 def _shards(store: Path) -> list[Path]:

@@ -21,7 +21,6 @@ from tqdm import tqdm
 from ser_generalize import heads
 from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
-from ser_generalize.dataset import fingerprint
 from ser_generalize.errors import InputError
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
 from ser_generalize.protocols import Fold
@@ -228,7 +227,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         sampler=cell.sampler,
         train_on=cell.train_on,
         seed=SEED,
-        dataset=fingerprint(data.clips)[:12],
+        dataset=data.fingerprint[:12],
         notes=tuple(notes),
     )
 

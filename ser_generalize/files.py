@@ -5,6 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ser_generalize.errors import InputError
+
+
+@contextmanager
+def writing(refusal: str) -> Iterator[None]:
+    """Turn what the disk refuses while something is written into an InputError with its reason."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{refusal} ({error.strerror or error})") from error
+
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:

@@ -58,9 +58,9 @@ def check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
     ours = {out / PAGE, out / NUMBERS, out / PICTURES, *(out / PICTURES).glob("*.png")}
+    if not (out / NUMBERS).is_file():
+        ours = set()  # whatever lies here, no report wrote it
     strangers = {str(path.relative_to(out)) for path in set(out.rglob("*")) - ours}
-    if not strangers and out.exists() and any(out.iterdir()) and not (out / NUMBERS).is_file():
-        strangers = {PICTURES}  # a folder of pictures that no report belongs to
     if strangers:
         names = listing(sorted(strangers), limit=3)
         raise InputError(f"--out {out} holds other things ({names}); give a new or empty folder")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError, listing
-from ser_generalize.files import staged, write_text
+from ser_generalize.files import staged, write_text, writing
 from ser_generalize.predictions import FILE_NAME, Predictions, write_predictions
 from ser_generalize.scores import corpus_metrics
 
@@ -56,11 +56,9 @@ def check_run(out: Path, cell: dict[str, Any]) -> bool:
 def start_run(out: Path, cell: dict[str, Any], processes: int) -> None:
     """Write the config of a run that `check_run` let pass; one that was killed is resumed."""
     config = json.dumps({"cell": cell} | _environment(processes), indent=2)
-    try:
+    with writing(f"--out {out} cannot be written"):
         write_text(out / CONFIG, config + "\n")  # first: it says whose the folder is
         (out / FOLDS).mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be written ({error.strerror or error})") from error
 
 
 def save_fold(out: Path, index: int, result: FoldResult) -> None:
