@@ -5,7 +5,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dataset_scripts.card import SUMMARY_FILE, counted, render, summaries, summa
 from dataset_scripts.corpus import (
     Corpus,
     Parse,
+    Skipped,
     as_found,
     audio_files,
     corpus_names,
@@ -35,14 +35,6 @@ SKIPPED_FILE = "skipped.tsv"
 
 Row = dict[str, Any]
 Found = tuple[Path, Row]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A source file that became no clip, and why."""
-
-    path: Path
-    reason: str
 
 
 def build(name: str, source: Path, out: Path) -> tuple[int, list[Skipped]]:
@@ -89,9 +81,10 @@ def _collect(corpus: Corpus, parse: Parse, source: Path) -> tuple[list[Row], lis
     sources = list(parse(source))
     if not sources:
         raise InputError(_nothing_found(corpus, source))
-    found, unusable = _read(corpus, sources)
+    unusable = [item for item in sources if isinstance(item, Skipped)]
+    found, unreadable = _read(corpus, [item for item in sources if isinstance(item, SourceClip)])
     rows, repeated = _keep_each_recording_once(found)
-    skipped = unusable + repeated
+    skipped = unusable + unreadable + repeated
     if not rows:
         reasons = listing((f"{item.path.name}: {item.reason}" for item in skipped), limit=3)
         files = counted(len(sources), "file")
@@ -130,12 +123,14 @@ def _read(corpus: Corpus, sources: Sequence[SourceClip]) -> tuple[list[Found], l
 def _row(corpus: Corpus, clip: SourceClip) -> Row:
     pcm, source_rate = read_pcm(clip.path)
     emotion = corpus.labels[clip.native_label]
-    label4, label5 = in_label_set(emotion, FOUR), in_label_set(emotion, FIVE)
+    label4, label5 = (
+        in_label_set(corpus.name, emotion, clip.vocalisation, classes) for classes in (FOUR, FIVE)
+    )
     return {
         "clip_id": f"{corpus.name}/{clip.name}",
         "corpus": corpus.name,
         "audio": {"bytes": encode_flac(pcm), "path": f"{clip.name}.flac"},
-        "emotion": EMOTIONS.index(emotion),
+        "emotion": None if emotion is None else EMOTIONS.index(emotion),
         "label4": None if label4 is None else FOUR.index(label4),
         "label5": None if label5 is None else FIVE.index(label5),
         "native_label": clip.native_label,
@@ -148,7 +143,7 @@ def _row(corpus: Corpus, clip: SourceClip) -> Row:
         "text_id": _prefixed(corpus, clip.text),
         "transcript": clip.transcript,
         "intensity": clip.intensity,
-        "elicitation": corpus.elicitation,
+        "elicitation": clip.elicitation or corpus.elicitation,
         "vocalisation": clip.vocalisation,
         "session": _prefixed(corpus, clip.session),
         "official_split": clip.official_split,

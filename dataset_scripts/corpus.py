@@ -12,15 +12,41 @@ import dataset_scripts
 from ser_generalize.errors import one_of
 from ser_generalize.schema import SourceClip
 
-Parse = Callable[[Path], Iterator[SourceClip]]
-TOOLS = {"build", "card", "corpus", "fabricate", "synthesis"}  # every other module is a corpus
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file of a raw corpus that becomes no clip, and why; it may be one that is not there."""
+
+    path: Path
+    reason: str
+
+
+Parse = Callable[[Path], Iterator[SourceClip | Skipped]]
+# Every other module is a corpus.
+TOOLS = {
+    "build", "card", "corpus", "download", "fabricate", "fabrication", "folds", "publish",
+    "synthesis", "verify",
+}  # fmt: skip
 FABRICATED = "FABRICATED.txt"  # in the root of a tree that `fabricate` made
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".mp4"}
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A file that anybody may download without signing anything, and how to know it again."""
+
+    url: str
+    checksum: str | None = None  # "md5:..." or "sha256:...", where the publisher gives one
+    size: int | None = None  # bytes, where the publisher gives it
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """A corpus's data sheet; `labels` maps every native label to an emotion of the closed list."""
+    """A corpus's data sheet.
+
+    `labels` maps every native label to an emotion of the closed list, or to None where the label
+    says that no emotion was agreed on.
+    """
 
     name: str
     title: str
@@ -28,15 +54,18 @@ class Corpus:
     licence: str  # SPDX identifier, or "LicenseRef-..." with the terms at `licence_url`
     licence_url: str
     redistribution: Literal["public", "gated", "private"]
+    access: str  # how to get the recordings, one sentence of Markdown
     citation: str  # BibTeX
     languages: tuple[str, ...]  # BCP 47
     elicitation: Literal["acted", "elicited", "natural", "synthetic"]
     label_source: Literal["acted", "perceived"]
-    labels: Mapping[str, str]
+    labels: Mapping[str, str | None]
     file_pattern: str  # regular expression of a whole file name; old copies have `.WAV` too
     file_example: str
     expected_clips: Mapping[str, int]  # per native label, in a complete copy
     expected_speakers: int
+    expected_speaker_clips: Mapping[str, int] = field(default_factory=dict)  # empty: not published
+    archives: tuple[Archive, ...] = ()  # empty: there is a form to sign, or no stable address
     known_faults: tuple[str, ...] = field(default=())
 
 

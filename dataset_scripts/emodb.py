@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataset_scripts.corpus import Corpus, audio_files
+from dataset_scripts.corpus import Corpus, Skipped, audio_files
 from ser_generalize.schema import SourceClip
 
 EMOTION_LETTERS = {  # the first letters of the German words
@@ -48,6 +48,7 @@ CORPUS = Corpus(
     licence="LicenseRef-EmoDB-free-with-attribution",
     licence_url="http://emodb.bilderbar.info/",
     redistribution="gated",
+    access="Download it from its home page; nothing has to be signed.",
     citation="""@inproceedings{burkhardt2005database,
   title = {A Database of German Emotional Speech},
   author = {Burkhardt, Felix and Paeschke, Astrid and Rolfes, Miriam and Sendlmeier, Walter F.
@@ -85,7 +86,7 @@ CORPUS = Corpus(
 )
 
 
-def parse(root: Path) -> Iterator[SourceClip]:
+def parse(root: Path) -> Iterator[SourceClip | Skipped]:
     """Yield every clip below a folder."""
     for path in audio_files(root):
         if match := re.fullmatch(CORPUS.file_pattern, path.name):

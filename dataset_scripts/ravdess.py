@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataset_scripts.corpus import Corpus, audio_files
+from dataset_scripts.corpus import Archive, Corpus, Skipped, audio_files
 from ser_generalize.schema import SourceClip
 
 EMOTION_CODES = {
@@ -27,6 +27,7 @@ CORPUS = Corpus(
     licence="CC-BY-NC-SA-4.0",
     licence_url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
     redistribution="public",
+    access="Download it from Zenodo; nothing has to be signed.",
     citation="""@article{livingstone2018ravdess,
   title = {The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS)},
   author = {Livingstone, Steven R. and Russo, Frank A.},
@@ -64,6 +65,14 @@ CORPUS = Corpus(
         "surprised": 192,
     },
     expected_speakers=24,
+    expected_speaker_clips={f"{actor:02}": 60 for actor in range(1, 25)},
+    archives=(
+        Archive(
+            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+            "md5:bc696df654c87fed845eb13823edef8a",
+            208_468_073,
+        ),
+    ),
     known_faults=(
         "03-01-03-01-02-01-07 and 03-01-03-01-02-02-07 are the same recording; one is kept.",
         "Neutral was not acted at strong intensity, so it has half as many clips as the rest.",
@@ -71,7 +80,7 @@ CORPUS = Corpus(
 )
 
 
-def parse(root: Path) -> Iterator[SourceClip]:
+def parse(root: Path) -> Iterator[SourceClip | Skipped]:
     """Yield every speech clip below a folder, however deep the Actor_XX folders are nested."""
     for path in audio_files(root):
         if match := re.fullmatch(CORPUS.file_pattern, path.name):

@@ -1,6 +1,7 @@
-"""The closed list of emotions and the label sets that experiments are scored on."""
+"""The closed list of emotions, the label sets that experiments are scored on, disputed mappings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from ser_generalize.errors import one_of
 
@@ -18,8 +19,49 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {"four": FOUR, "five": FIVE}
 NATIVE = "native"  # a corpus's own labels: comparable within that corpus only
 
 
-def in_label_set(emotion: str, classes: Sequence[str]) -> str | None:
-    """Return the emotion if the label set holds it, else None: the clip stands outside the set."""
+@dataclass(frozen=True)
+class Choice:
+    """A mapping that authors dispute: what an emotion of a corpus counts as, and the alternative.
+
+    `emotion` is stored as it is; only the label sets see what it counts as.
+    """
+
+    name: str  # of the alternative
+    corpus: str
+    emotion: str
+    counts_as: str
+    alternative: str
+
+
+CHOICES = (
+    Choice("iemocap-excited-apart", "iemocap", "excited", "happy", "excited"),
+    Choice("ravdess-calm-is-neutral", "ravdess", "calm", "calm", "neutral"),
+    Choice("emov_db-amused-is-happy", "emov_db", "amused", "amused", "happy"),
+    Choice("jl_corpus-excited-is-happy", "jl_corpus", "excited", "excited", "happy"),
+    Choice("emofilm-contempt-is-disgusted", "emofilm", "contempt", "contempt", "disgusted"),
+)
+# Bursts, a laugh or a sob, stand outside the label sets: with them "happy" would be laughter.
+BURSTS_COUNT = "bursts-count"
+ALTERNATIVES = (*(choice.name for choice in CHOICES), BURSTS_COUNT)
+
+
+def in_label_set(
+    corpus: str,
+    emotion: str | None,
+    vocalisation: str,
+    classes: Sequence[str],
+    alternatives: Collection[str] = (),
+) -> str | None:
+    """Return the class of a label set that a clip belongs to, None where it stands outside.
+
+    `alternatives` are names from ALTERNATIVES; the others keep their default.
+    """
+    if vocalisation == "burst" and BURSTS_COUNT not in alternatives:
+        return None
+    for choice in CHOICES:
+        if (choice.corpus, choice.emotion) == (corpus, emotion):
+            emotion = choice.alternative if choice.name in alternatives else choice.counts_as
+            break
     return emotion if emotion in classes else None
 
 

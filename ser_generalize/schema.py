@@ -19,6 +19,8 @@ class SourceClip:
 
     `name` is unique within the corpus and stable across copies of it; speaker, text and session are
     the corpus's own identifiers, which `build` prefixes with the corpus so that none is ever bare.
+    `votes` are (emotion of the closed list, number of raters); the number is None where the corpus
+    names the winners without it.
     """
 
     path: Path
@@ -34,7 +36,8 @@ class SourceClip:
     session: str | None = None
     official_split: str | None = None
     vocalisation: str = "speech"  # speech | burst
-    votes: tuple[tuple[str, int], ...] = ()
+    votes: tuple[tuple[str, int | None], ...] = ()
+    elicitation: str | None = None  # None: as the data sheet says of the corpus
 
 
 @cache
@@ -47,12 +50,12 @@ def clip_features() -> "Features":
             "clip_id": Value("string"),  # corpus/stable-name
             "corpus": Value("string"),
             "audio": Audio(sampling_rate=SAMPLING_RATE),  # 16-kHz mono FLAC bytes
-            "emotion": ClassLabel(names=list(EMOTIONS)),
+            "emotion": ClassLabel(names=list(EMOTIONS)),  # null where raters did not agree
             "label4": ClassLabel(names=list(FOUR)),  # null outside the set
             "label5": ClassLabel(names=list(FIVE)),
             "native_label": Value("string"),
             "label_source": Value("string"),  # acted | perceived
-            "votes": List({"label": Value("string"), "count": Value("int32")}),
+            "votes": List({"label": Value("string"), "count": Value("int32")}),  # label: an emotion
             "speaker": Value("string"),  # corpus:id, null when unknown
             "sex": Value("string"),
             "age": Value("int32"),

@@ -32,7 +32,7 @@ def touch(root: Path, names: Iterable[str]) -> Path:
 
 
 def parsed(name: str, root: Path) -> list[SourceClip]:
-    return list(load_script(name)[1](root))
+    return [clip for clip in load_script(name)[1](root) if isinstance(clip, SourceClip)]
 
 
 def listed(shared: Path, name: str) -> list[str]:
@@ -63,12 +63,16 @@ def sheet(name: str) -> Corpus:
 def test_the_data_sheet_is_complete_and_consistent(name: str) -> None:
     corpus = sheet(name)
     assert corpus.name == name
-    assert set(corpus.labels.values()) <= set(EMOTIONS)
+    assert set(corpus.labels.values()) <= {*EMOTIONS, None}
     assert corpus.expected_clips.keys() == corpus.labels.keys()
     assert min(corpus.expected_clips.values()) > 0
     assert corpus.expected_speakers > 1
     assert re.fullmatch(corpus.file_pattern, corpus.file_example)
-    assert corpus.title.strip()
+    assert corpus.title.strip() and corpus.access.endswith(".")
+    if corpus.expected_speaker_clips:
+        assert len(corpus.expected_speaker_clips) == corpus.expected_speakers
+        total = sum(corpus.expected_clips.values())
+        assert sum(corpus.expected_speaker_clips.values()) == total
     assert corpus.redistribution in {"public", "gated", "private"}
     assert all(re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", code) for code in corpus.languages)
 
@@ -93,6 +97,8 @@ def test_a_complete_copy_has_the_clips_and_speakers_of_the_data_sheet(
     clips, corpus = parsed(name, tree(name)), sheet(name)
     assert Counter(clip.native_label for clip in clips) == corpus.expected_clips
     assert len({clip.speaker for clip in clips}) == corpus.expected_speakers
+    if corpus.expected_speaker_clips:
+        assert Counter(clip.speaker for clip in clips) == corpus.expected_speaker_clips
 
 
 @every_corpus
