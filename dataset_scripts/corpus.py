@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType
 from typing import Literal
 
 import dataset_scripts
-from ser_generalize.errors import one_of
+from ser_generalize.errors import InputError, one_of
 from ser_generalize.schema import SourceClip
 
 
@@ -104,6 +105,23 @@ def audio_files(root: Path) -> list[Path]:
     """Return every audio file below a folder, sorted; macOS's hidden `._x.wav` are not audio."""
     found = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def read_table(path: Path) -> bytes:
+    """Return the content of a corpus's table, or raise an InputError that says why not."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error})") from error
+
+
+def words(transcript: str) -> str | None:
+    """Return the bare words of a transcript, by which the same words are known as one text.
+
+    Case, punctuation and notes in square brackets do not count; None where no word is left.
+    """
+    spoken = re.sub(r"\[[^\]]*\]", " ", transcript.casefold())
+    return " ".join(re.findall(r"\w+", re.sub("['’]", "", spoken))) or None
 
 
 def _module(name: str) -> ModuleType:

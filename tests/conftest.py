@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 # Set before datasets and huggingface_hub are imported: they read these once. Nothing of the user's
@@ -11,6 +12,7 @@ os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE":
 os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402
+from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
 
 from dataset_scripts.build import build  # noqa: E402
@@ -26,6 +28,18 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder `shared` (real audio, real encoders) beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tree(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Return the folder of a complete copy of a corpus, made once."""
+    return cache(lambda name: complete_copy(name, shared, tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture(scope="session")
+def clips_of(tree: Tree) -> Clips:
+    """Return the clips of a complete copy of a corpus, parsed once."""
+    return cache(lambda name: parsed(name, tree(name)))
 
 
 @pytest.fixture(scope="session")

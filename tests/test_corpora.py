@@ -2,13 +2,23 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from make_copies import (
+    DUBBED,
+    LABELS_UNKNOWN,
+    NAMES,
+    Clips,
+    Tree,
+    copy_tables,
+    listed,
+    parsed,
+    touch,
+)
 
 from dataset_scripts.card import hub_licence
-from dataset_scripts.corpus import Corpus, corpus_names, load_script
+from dataset_scripts.corpus import Corpus, Skipped, corpus_names, load_script, words
 from ser_generalize.errors import InputError
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR
 from ser_generalize.schema import SourceClip
@@ -20,39 +30,6 @@ HUB_LICENCES = {
 }  # fmt: skip
 
 every_corpus = pytest.mark.parametrize("name", corpus_names())
-Tree = Callable[[str], Path]
-
-
-def touch(root: Path, names: Iterable[str]) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def parsed(name: str, root: Path) -> list[SourceClip]:
-    return [clip for clip in load_script(name)[1](root) if isinstance(clip, SourceClip)]
-
-
-def listed(shared: Path, name: str) -> list[str]:
-    lines = (shared / "listings" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
-    return [line.split("\t")[0] for line in lines[1:]]
-
-
-@pytest.fixture(scope="module")
-def tree(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The folder of a complete copy of a corpus: empty files of its real names, or the corpus."""
-    made: dict[str, Path] = {}
-
-    def complete(name: str) -> Path:
-        if not (shared / "listings" / f"{name}.tsv").is_file():
-            return shared / "corpora" / name
-        if name not in made:
-            made[name] = touch(tmp_path_factory.mktemp(name), listed(shared, name))
-        return made[name]
-
-    return complete
 
 
 def sheet(name: str) -> Corpus:
@@ -72,7 +49,7 @@ def test_the_data_sheet_is_complete_and_consistent(name: str) -> None:
     if corpus.expected_speaker_clips:
         assert len(corpus.expected_speaker_clips) == corpus.expected_speakers
         total = sum(corpus.expected_clips.values())
-        assert sum(corpus.expected_speaker_clips.values()) == total
+        assert sum(corpus.expected_speaker_clips.values()) <= total
     assert corpus.redistribution in {"public", "gated", "private"}
     assert all(re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", code) for code in corpus.languages)
 
@@ -91,35 +68,62 @@ def test_licence_and_citation_can_be_published(name: str) -> None:
 
 
 @every_corpus
-def test_a_complete_copy_has_the_clips_and_speakers_of_the_data_sheet(
-    name: str, tree: Tree
-) -> None:
-    clips, corpus = parsed(name, tree(name)), sheet(name)
+def test_a_complete_copy_has_the_clips_of_the_data_sheet(name: str, clips_of: Clips) -> None:
+    if name in LABELS_UNKNOWN:
+        pytest.skip(LABELS_UNKNOWN[name])
+    clips, corpus = clips_of(name), sheet(name)
     assert Counter(clip.native_label for clip in clips) == corpus.expected_clips
-    assert len({clip.speaker for clip in clips}) == corpus.expected_speakers
     if corpus.expected_speaker_clips:
-        assert Counter(clip.speaker for clip in clips) == corpus.expected_speaker_clips
+        speakers = Counter(clip.speaker for clip in clips if clip.speaker is not None)
+        assert speakers == corpus.expected_speaker_clips
 
 
 @every_corpus
-def test_every_clip_is_described_within_the_vocabulary(name: str, tree: Tree) -> None:
-    clips, corpus = parsed(name, tree(name)), sheet(name)
+def test_a_complete_copy_has_the_speakers_of_the_data_sheet(name: str, clips_of: Clips) -> None:
+    speakers = {clip.speaker for clip in clips_of(name)} - {None}
+    assert len(speakers) == sheet(name).expected_speakers
+
+
+@every_corpus
+def test_every_clip_is_described_within_the_vocabulary(name: str, clips_of: Clips) -> None:
+    clips, corpus = clips_of(name), sheet(name)
     assert len({clip.name for clip in clips}) == len(clips)
+    assert all(re.fullmatch(r"[\w.-]+", clip.name, re.ASCII) for clip in clips), "file names"
     assert {clip.native_label for clip in clips} <= corpus.labels.keys()
     assert {clip.language for clip in clips} == set(corpus.languages)
     assert {clip.sex for clip in clips} <= {"female", "male", None}
     assert {clip.vocalisation for clip in clips} <= {"speech", "burst"}
+    assert {clip.elicitation for clip in clips} <= {"acted", "elicited", "natural", None}
+    assert {label for clip in clips for label, _ in clip.votes} <= {*EMOTIONS}
     assert all(clip.path.is_file() for clip in clips)
     assert not any(":" in (clip.speaker or "") for clip in clips), "build adds the prefix"
-    transcripts = {(clip.text, clip.transcript) for clip in clips}
-    assert len(transcripts) == len({text for text, _ in transcripts}), "one text, one transcript"
 
 
 @every_corpus
-def test_names_do_not_depend_on_where_the_copy_lies(name: str, tree: Tree, tmp_path: Path) -> None:
+def test_one_text_has_one_transcript_and_one_language(name: str, clips_of: Clips) -> None:
+    texts = {
+        (clip.text, None if name in DUBBED else clip.language, words(clip.transcript or ""))
+        for clip in clips_of(name)
+        if clip.text is not None
+    }
+    assert len(texts) == len({text for text, *_ in texts})
+
+
+@every_corpus
+def test_what_is_skipped_lies_below_the_root_and_says_why(name: str, tree: Tree) -> None:
+    root = tree(name)
+    for item in load_script(name)[1](root):
+        if isinstance(item, Skipped):
+            assert item.path.is_relative_to(root) and item.reason.strip()
+
+
+@every_corpus
+def test_names_do_not_depend_on_where_the_copy_lies(
+    name: str, tree: Tree, clips_of: Clips, tmp_path: Path
+) -> None:
     (tmp_path / "deeper" / "still").mkdir(parents=True)
     (tmp_path / "deeper" / "still" / "copy").symlink_to(tree(name), target_is_directory=True)
-    clips = {clip.name: clip for clip in parsed(name, tree(name))}
+    clips = {clip.name: clip for clip in clips_of(name)}
     for clip in parsed(name, tmp_path / "deeper" / "still" / "copy"):
         assert clip.native_label == clips[clip.name].native_label
         assert clip.speaker == clips.pop(clip.name).speaker
@@ -127,11 +131,14 @@ def test_names_do_not_depend_on_where_the_copy_lies(name: str, tree: Tree, tmp_p
 
 
 @every_corpus
-def test_hidden_upper_case_and_foreign_files(name: str, tree: Tree, tmp_path: Path) -> None:
-    clip = parsed(name, tree(name))[0]
+def test_hidden_upper_case_and_foreign_files(
+    name: str, tree: Tree, clips_of: Clips, tmp_path: Path
+) -> None:
+    clip = clips_of(name)[0]
     folder = tmp_path / clip.path.relative_to(tree(name)).parent
     file, upper = clip.path.name, f"{clip.path.stem}{clip.path.suffix.upper()}"
     touch(folder, [upper, f"._{file}", "notes.txt", f"copy of {file}", f"{file}.bak"])
+    copy_tables(tree(name), tmp_path)
     found = parsed(name, tmp_path)
     assert [(each.path.name, each.name) for each in found] == [(upper, clip.name)]
 
@@ -139,19 +146,34 @@ def test_hidden_upper_case_and_foreign_files(name: str, tree: Tree, tmp_path: Pa
 @every_corpus
 def test_no_file_of_another_corpus_is_claimed(name: str, shared: Path) -> None:
     foreign = {
-        Path(file).name
-        for listing in (shared / "listings").glob("*.tsv")
-        if not listing.stem.startswith(name)
-        for file in listed(shared, listing.stem)
+        Path(file).name for other in NAMES if other != name for file in listed(shared, other)
     }
     pattern = re.compile(sheet(name).file_pattern)
-    assert len(foreign) > 50_000
+    assert len(foreign) > 40_000
     assert not [file for file in foreign if pattern.fullmatch(file)]
 
 
 @every_corpus
-def test_an_empty_folder_yields_nothing(name: str, tmp_path: Path) -> None:
-    assert parsed(name, tmp_path) == []
+def test_a_folder_without_the_corpus_yields_nothing(name: str, tmp_path: Path) -> None:
+    """Not even an error over a missing table: `build` asks every corpus what a folder holds."""
+    other = "emodb" if name == "ravdess" else "ravdess"
+    touch(tmp_path, [sheet(other).file_example, "table.csv", "readme.txt"])
+    assert list(load_script(name)[1](tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("transcript", "same"),
+    [
+        ("You're late.", "youre late"),
+        ("YOU’RE -- late?!", "youre late"),
+        ("[LAUGHTER] You're [BREATHING] late", "youre late"),
+        ("打远一看,", "打远一看"),
+        ("[LAUGHTER]", None),
+        ("...", None),
+    ],
+)
+def test_the_same_words_are_one_text(transcript: str, same: str | None) -> None:
+    assert words(transcript) == same
 
 
 def test_published_integers_never_move() -> None:
