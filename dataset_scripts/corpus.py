@@ -25,8 +25,9 @@ class Skipped:
 Parse = Callable[[Path], Iterator[SourceClip | Skipped]]
 # Every other module is a corpus.
 TOOLS = {
-    "build", "card", "corpus", "download", "fabricate", "fabrication", "folds", "publish",
-    "synthesis", "verify",
+    "build", "card", "corpus", "download", "fabricate", "fabrication", "findings", "folds",
+    "manifest", "parts", "publish", "recordings", "shards", "synthesis", "tree", "verify",
+    "workers",
 }  # fmt: skip
 FABRICATED = "FABRICATED.txt"  # in the root of a tree that `fabricate` made
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".mp4"}

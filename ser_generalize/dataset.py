@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from datasets import (
@@ -16,12 +17,14 @@ from datasets import (
     load_dataset_builder,
 )
 from datasets import config as datasets_config
+from huggingface_hub import HfApi
 
 from ser_generalize.errors import InputError, listing, silenced
 from ser_generalize.hub import is_hub_id
 from ser_generalize.schema import clip_features
 
 GROUPED_CONFIGS = {"default", "folds"}  # not corpora
+PATIENCE = 10.0  # seconds to wait for the Hub's first answer
 NEVER_NULL = ("clip_id", "corpus", "sha256", "duration")  # what clips are found and ordered by
 
 
@@ -71,9 +74,17 @@ def _loading(dataset: str) -> Iterator[None]:
     disable_progress_bars()  # the commands show their own
     try:
         with silenced("datasets", "huggingface_hub"):
+            _ask_once(dataset)
             yield
     except Exception as error:
         raise InputError(_why_not_loaded(dataset, error)) from error
+
+
+@cache
+def _ask_once(dataset: str) -> None:
+    """Fail at once where the Hub gives no answer: `datasets` itself asks for 23 seconds."""
+    if not Path(dataset).is_dir():
+        HfApi().dataset_info(dataset, timeout=PATIENCE)
 
 
 def _cache_folder(dataset: str, name: str) -> str | None:

@@ -1,15 +1,44 @@
-"""The Hub: what its ids look like, and the cards that go beside what is published."""
+"""The Hub: what its ids look like, the cards beside what is published, and what may go where."""
 
 import re
+from collections.abc import Iterable
+from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ser_generalize.errors import InputError
+
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+Visibility = Literal["public", "gated", "private"]
+STRICTNESS: dict[str, int] = {"public": 0, "gated": 1, "private": 2}
 
 
 def is_hub_id(name: str) -> bool:
     """Return whether a name can be a repository of the Hub, ORG/NAME, and no mistyped folder."""
     return HUB_ID.fullmatch(name) is not None and not name.startswith(".")
+
+
+def check_redistribution(
+    repo: str, visibility: Visibility, holdings: Iterable[tuple[str, str]]
+) -> None:
+    """Refuse to put into a repository what the terms of its corpora keep out of it.
+
+    `holdings` are pairs of a corpus and its redistribution (public, gated or private); what is made
+    of several corpora, as embeddings are, has one pair for each. A repository may hold whatever may
+    be as visible as the repository is, or more. Raises InputError naming the corpora that may not.
+    """
+    holdings = list(holdings)
+    reasons = [
+        f"{', '.join(names)} may only go into a {redistribution} repository"
+        for redistribution in ("gated", "private")
+        if STRICTNESS[redistribution] > STRICTNESS[visibility]
+        if (names := [name for name, terms in holdings if terms == redistribution])
+    ]
+    if reasons:
+        raise InputError(
+            f"{repo} is {visibility}, and by its terms {', and '.join(reasons)}; "
+            "give a private repository and --private, or leave them out"
+        )
 
 
 def render_card(template: str, **values: object) -> str:

@@ -2,16 +2,22 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 # Set before datasets and huggingface_hub are imported: they read these once. Nothing of the user's
 # caches is touched, and nothing is asked of the network.
 _CACHE = tempfile.mkdtemp(prefix="ser-generalize-tests-")
 os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # the Hub that tests start speaks plain HTTP
 os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402
+from hub_server import WRITER, Hub, serving_hub  # noqa: E402
+from huggingface_hub import constants  # noqa: E402
+from huggingface_hub.utils import _http  # noqa: E402
 from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
 
@@ -28,6 +34,22 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder `shared` (real audio, real encoders) beside the repository")
     return SHARED
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty Hub, which is that of this process until the test ends; logged in as WRITER.
+
+    A client that waits before it tries again does not wait here.
+    """
+    with serving_hub() as server:
+        files = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
+        yield server
 
 
 @pytest.fixture(scope="session")

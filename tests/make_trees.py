@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ RAVDESS = [
     "Actor_01/03-01-05-02-02-01-01.wav",  # angry
     "Actor_02/03-01-08-01-01-02-02.wav",  # surprised
     "Actor_02/03-01-03-01-02-01-02.wav",  # happy
+]
+# Enough of each speaker to be a fold of their own.
+TWO_ACTORS = [
+    f"Actor_{actor:02}/03-01-{emotion:02}-01-{statement:02}-{repetition:02}-{actor:02}.wav"
+    for actor, emotion, statement, repetition in product((1, 2), range(1, 9), (1, 2), (1, 2))
 ]
 EMODB = ["wav/03a01Fa.wav", "wav/08b10Wc.wav", "wav/16a07Lb.wav"]
 NEUTRAL, CALM, ANGRY, SURPRISED, HAPPY = RAVDESS

@@ -34,7 +34,7 @@ from make_trees import (
     stems,
 )
 
-from dataset_scripts import build as build_module
+from dataset_scripts import shards
 from dataset_scripts.build import build, main
 from ser_generalize.audio import pcm_sha256, read_pcm
 from ser_generalize.command import run_command
@@ -195,7 +195,7 @@ def test_building_again_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     out, source = tmp_path / "data", raw(tmp_path / "raw", RAVDESS)
     build("ravdess", source, out)
     once = snapshot(out)
-    monkeypatch.setattr(build_module, "SHARD_BYTES", 1)  # a shard for every clip
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1)  # a shard for every clip
     build("ravdess", source, out)
     assert len(list((out / "ravdess").glob("*-of-00005.parquet"))) == 5
     assert names(out) == stems(*RAVDESS)
@@ -266,7 +266,7 @@ def test_of_two_recordings_with_one_name_the_first_is_kept(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["over an earlier build", "the first build"])
-@pytest.mark.parametrize("step", ["pq.write_table", "summarise", "render"])
+@pytest.mark.parametrize("step", ["shards.pq.ParquetWriter", "build.summarise", "build.render"])
 @pytest.mark.parametrize(
     ("failure", "code", "says"),
     [
@@ -295,10 +295,15 @@ def test_a_build_that_fails_changes_nothing(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"dataset_scripts.build.{step}", fail)
+        patch.setattr(f"dataset_scripts.{step}", fail)
         arguments = ["ravdess", "--source", str(source), "--out", str(out)]
         assert run_command("build", main, arguments) == code
     assert says.format(out=out) in capsys.readouterr().err.splitlines()[-1]
+    kept = tmp_path / "data" / ".ravdess.parts"  # what was read is not read again
+    assert len(list(kept.iterdir())) == 1
+    shutil.rmtree(kept)
+    if not earlier:
+        out.rmdir()
     assert snapshot(tmp_path) == before
     assert build("ravdess", source, out)[0] == 6, "and the next one goes through"
 

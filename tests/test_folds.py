@@ -1,0 +1,102 @@
+"""The config `folds`: exactly the folds that training scores, readable without this code."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import get_dataset_config_names, load_dataset
+from make_trees import EMODB, raw, rows
+
+from dataset_scripts.build import build
+from ser_generalize.cell import Cell, make_folds, read_data
+from ser_generalize.dataset import load_clips
+
+COLUMNS = ["clip_id", "labels", "protocol", "fold", "part"]
+
+
+@pytest.fixture(scope="module")
+def published(dataset: Path) -> dict[str, dict[str, list[str]]]:
+    """The clips of every fold under every label set, as plain `datasets` reads them."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    folds = load_dataset(str(dataset), "folds", split="train")
+    assert folds.column_names == COLUMNS
+    for row in folds:
+        assert (row["protocol"], row["part"]) == ("loso", "test")
+        found[row["labels"]][row["fold"]].append(row["clip_id"])
+    return found
+
+
+@pytest.mark.parametrize("labels", ["four", "five", "native"])
+def test_they_are_the_folds_that_train_scores(
+    published: dict[str, dict[str, list[str]]], dataset: Path, store: Path, labels: str
+) -> None:
+    cell = Cell(dataset=str(dataset), embeddings=store, labels=labels)
+    data = read_data(cell)
+    clip_ids = data.column("clip_id")
+    scored = {fold.name: clip_ids[fold.test].tolist() for fold in make_folds(cell, data)}
+    assert len(scored) > 1
+    assert published[labels] == scored
+    assert list(published[labels]) == list(scored)
+
+
+def test_what_is_not_listed_is_what_is_trained_on(
+    published: dict[str, dict[str, list[str]]], dataset: Path, store: Path
+) -> None:
+    """The promise of the dataset's users' guide: the rest of the label set trains."""
+    cell = Cell(dataset=str(dataset), embeddings=store, labels="five")
+    data = read_data(cell)
+    inside = {row["clip_id"] for row in rows(dataset) if row["label5"] is not None}
+    for fold in make_folds(cell, data):
+        trained = set(data.column("clip_id")[fold.train])
+        assert trained == inside - set(published["five"][fold.name])
+
+
+def test_folds_are_no_corpus(dataset: Path) -> None:
+    assert get_dataset_config_names(str(dataset)) == ["ravdess", "default", "folds"]
+    assert set(load_clips(str(dataset))["corpus"]) == {"ravdess"}
+    assert len(load_dataset(str(dataset), split="train")) == len(rows(dataset))
+
+
+def test_speakers_share_folds_by_their_clips_inside_the_label_set(tmp_path: Path) -> None:
+    """Of the 10 clips of each speaker one is bored, so that `four` holds 9 of each."""
+    files = [
+        f"wav/{speaker}{text}{emotion}a.wav"
+        for speaker in ("03", "08")
+        for text, emotion in [(f"a0{n}", e) for n in (1, 2, 4) for e in "NFW"] + [("b01", "L")]
+    ]
+    build("emodb", raw(tmp_path / "raw", files), tmp_path / "data")
+    found = pq.read_table(tmp_path / "data" / "folds" / "emodb.parquet").to_pylist()
+    assert {(row["labels"], row["fold"]) for row in found} == {
+        ("native", "emodb:03"), ("native", "emodb:08"),
+    }  # fmt: skip
+    assert len(found) == 20
+
+
+def test_a_corpus_without_folds_has_none_and_loses_those_it_had(tmp_path: Path) -> None:
+    source, out = tmp_path / "raw", tmp_path / "data"
+    files = [f"wav/{s}a0{n}{e}a.wav" for s in ("03", "08") for n in (1, 2, 4, 5, 7) for e in "NF"]
+    build("emodb", raw(source, files), out)
+    assert (out / "folds" / "emodb.parquet").is_file()
+    for file in files[: len(files) // 2]:
+        (source / file).unlink()
+    build("emodb", source, out)
+    assert not (out / "folds").exists()
+    assert get_dataset_config_names(str(out)) == ["emodb", "default"]
+
+
+def test_a_rebuild_is_never_hidden_by_the_cache_of_datasets(tmp_path: Path) -> None:
+    source, out = tmp_path / "raw", tmp_path / "data"
+    files = [f"wav/{s}a0{n}{e}a.wav" for s in ("03", "08") for n in (1, 2, 4, 5, 7) for e in "NFW"]
+    build("emodb", raw(source, files), out)
+    before = load_dataset(str(out), "folds", split="train")["clip_id"]
+    (source / files[0]).unlink()
+    build("emodb", source, out)
+    after = load_dataset(str(out), "folds", split="train")["clip_id"]
+    assert set(before) - set(after) == {f"emodb/{Path(files[0]).stem}"}
+
+
+def test_there_is_a_file_for_every_corpus_that_has_folds(tmp_path: Path, raw_ravdess: Path) -> None:
+    build("ravdess", raw_ravdess, tmp_path / "data")
+    build("emodb", raw(tmp_path / "few", EMODB), tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data" / "folds").iterdir()] == ["ravdess.parquet"]
