@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from dataset_scripts.card import SUMMARY_FILE, counted, render, summaries, summarise
 from dataset_scripts.corpus import Corpus, Skipped, as_found, corpus_names, load_script
+from dataset_scripts.download import download
 from dataset_scripts.folds import FOLDS, digest, fold_table
 from dataset_scripts.parts import Contents, Part, finish_parts, plan_parts, read_parts
 from dataset_scripts.recordings import repetitions
@@ -136,15 +137,18 @@ def _skipped_table(skipped: Sequence[Skipped], source: Path) -> str:
 
 
 def build_all(
-    sources: Mapping[str, Path], out: Path, workers: int
+    sources: Mapping[str, Path], out: Path, workers: int, fetch: bool = False
 ) -> Iterator[tuple[str, int, list[Skipped]]]:
     """Build several corpora, name by name; yield each name with what `build` returns.
 
-    Raises InputError after the last one if some could not be built; the others are.
+    With `fetch`, what may be downloaded is downloaded first. Raises InputError after the last one
+    if some could not be built; the others are.
     """
     failed: dict[str, str] = {}
     for name, source in sources.items():
         try:
+            if fetch:
+                _fetch(name, source, out)
             yield name, *build(name, source, out, workers)
         except (InputError, OSError) as error:
             if len(sources) == 1:
@@ -155,8 +159,19 @@ def build_all(
         raise InputError(f"{len(failed)} of {len(sources)} corpora were not built: {reasons}")
 
 
-def _sources(corpora: Sequence[str], source: Path) -> dict[str, Path]:
-    """Return the raw tree of each corpus; those of `all` that are not there are named and left."""
+def _fetch(name: str, source: Path, out: Path) -> None:
+    """Download a corpus; one that has a form to sign is taken as it lies in its folder."""
+    corpus, _ = load_script(name)
+    _check_replaceable(out, out / name, source)
+    if corpus.archives or not source.is_dir():
+        download(corpus, source)
+
+
+def _sources(corpora: Sequence[str], source: Path, fetch: bool) -> dict[str, Path]:
+    """Return the raw tree of each corpus; those of `all` that are not there are named and left.
+
+    With `fetch`, what may be downloaded need not be there.
+    """
     for name in corpora:
         one_of("corpus", name, [*corpus_names(), ALL])
     if len(corpora) == 1 and ALL not in corpora:
@@ -165,7 +180,11 @@ def _sources(corpora: Sequence[str], source: Path) -> dict[str, Path]:
     trees = {name: source / name for name in named}
     if ALL not in corpora:
         return trees
-    found = {name: tree for name, tree in trees.items() if tree.is_dir()}
+    found = {
+        name: tree
+        for name, tree in trees.items()
+        if tree.is_dir() or (fetch and load_script(name)[0].archives)
+    }
     if not found:
         raise InputError(
             f"--source {source} has no folder of a corpus; `all` looks for {listing(named, 99)}"
@@ -189,10 +208,13 @@ def main(argv: Sequence[str]) -> None:
                         help="folder of the raw corpus; of several, a folder with one sub-folder "
                         "per corpus, called as above")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write or extend")
+    parser.add_argument("--download", action="store_true",
+                        help="fetch what is open to anybody into --source first")  # fmt: skip
     add_workers(parser)
     arguments = parser.parse_args(argv)
-    sources = _sources(arguments.corpus, arguments.source)
-    for name, clips, skipped in build_all(sources, arguments.out, arguments.workers):
+    fetch = arguments.download
+    sources = _sources(arguments.corpus, arguments.source, fetch)
+    for name, clips, skipped in build_all(sources, arguments.out, arguments.workers, fetch):
         _report(name, clips, skipped, arguments.out / name)
 
 

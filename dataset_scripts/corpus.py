@@ -26,8 +26,8 @@ Parse = Callable[[Path], Iterator[SourceClip | Skipped]]
 # Every other module is a corpus.
 TOOLS = {
     "build", "card", "corpus", "download", "fabricate", "fabrication", "findings", "folds",
-    "manifest", "parts", "publish", "recordings", "shards", "synthesis", "tree", "verify",
-    "workers",
+    "manifest", "parts", "publish", "recordings", "shards", "synthesis", "tree", "unpack",
+    "verify", "workers",
 }  # fmt: skip
 FABRICATED = "FABRICATED.txt"  # in the root of a tree that `fabricate` made
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".mp4"}
@@ -103,9 +103,16 @@ def as_found(corpus: Corpus, root: Path) -> Corpus:
 
 
 def audio_files(root: Path) -> list[Path]:
-    """Return every audio file below a folder, sorted; macOS's hidden `._x.wav` are not audio."""
+    """Return every audio file below a folder, sorted, hidden ones left out.
+
+    macOS's `._x.wav` are not audio, and a hidden folder may be an archive half unpacked.
+    """
     found = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file() and not _hidden(path, root))
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def read_table(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,23 @@ from ser_generalize import __version__, heads
 from ser_generalize.dataset import fingerprint, load_clips
 from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
-from ser_generalize.labels import LABEL_SETS, NATIVE, check_label_set
+from ser_generalize.labels import (
+    ACTED,
+    LABEL_SETS,
+    LABELS_FROM,
+    NATIVE,
+    VOTES,
+    check_label_set,
+    in_label_set,
+    plurality,
+)
 from ser_generalize.protocols import PROTOCOLS, TRAIN_ON, Fold, leave_one_speaker_out
-from ser_generalize.resampling import SAMPLERS, check_class_sizes
+from ser_generalize.resampling import SAMPLERS
 
 SEED = 0
+
+Labels = list[str | None]  # a class per clip, None: outside the label set
+Notes = tuple[str, ...]  # what the reader of a run must know, a line each
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class Cell:
     embeddings: Path
     protocol: str = "loso"
     labels: str = "four"
+    labels_from: str = ACTED
     sampler: str = "none"
     head: str = heads.DEFAULT_HEAD
     train_on: str = "each"
@@ -37,6 +51,12 @@ class Cell:
         """Raise InputError for a name that means nothing, before any data is read."""
         one_of("protocol", self.protocol, PROTOCOLS)
         check_label_set(self.labels)
+        one_of("--labels-from", self.labels_from, LABELS_FROM)
+        if self.labels == NATIVE and self.labels_from == VOTES:
+            raise InputError(
+                "--labels-from votes is for --labels four or five: raters chose among emotions, "
+                "not among a corpus's native labels"
+            )
         one_of("sampler", self.sampler, SAMPLERS)
         one_of("--train-on", self.train_on, TRAIN_ON)
         heads.parse_head(self.head)
@@ -54,7 +74,7 @@ class Data:
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     store: StoreKey
-    note: str | None
+    notes: Notes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -72,7 +92,7 @@ def read_data(cell: Cell) -> Data:
     Raises InputError for a dataset or store that cannot be read, and where no clip is left.
     """
     clips = load_clips(cell.dataset, cell.corpora or None).remove_columns("audio")
-    classes, labels = _classes(cell, clips)
+    classes, labels, notes = _classes(cell, clips)
     store, manifest = read_manifest(cell.embeddings)
     skipped = {item["clip_id"] for item in manifest["skipped"]}
     named = zip(clips["clip_id"], labels, range(len(labels)), strict=True)
@@ -83,14 +103,13 @@ def read_data(cell: Cell) -> Data:
             f"no clip of {cell.dataset} is in the label set {cell.labels}; choose another of "
             f"{', '.join([*LABEL_SETS, NATIVE])}"
         )
-    lost = len(inside) - len(kept)
-    return Data(
-        clips.select([row for row, _ in kept]),
-        classes,
-        np.array([classes.index(label) for _, label in kept]),
-        store,
-        f"{lost} clips have no embedding and were left out" if lost else None,
-    )
+    if lost := len(inside) - len(kept):
+        notes += (f"{lost} clips have no embedding and were left out",)
+    chosen = clips.select([row for row, _ in kept])
+    if absent := sorted(set(clips["corpus"]) - set(chosen["corpus"])):
+        notes += (f"no clip in the label set {cell.labels}: {', '.join(absent)}",)
+    numbers = np.array([classes.index(label) for _, label in kept])
+    return Data(chosen, classes, numbers, store, notes)
 
 
 def read_features(cell: Cell, data: Data) -> heads.Features:
@@ -102,8 +121,8 @@ def read_features(cell: Cell, data: Data) -> heads.Features:
     return heads.clip_normalised(values)
 
 
-def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], list[str | None]]:
-    """Return the classes of the label set and every clip's class (None: outside the set)."""
+def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], Labels, Notes]:
+    """Return the classes of the label set, every clip's class, and notes."""
     if cell.labels == NATIVE:
         corpora = sorted(set(clips["corpus"]))
         if len(corpora) > 1:
@@ -112,10 +131,40 @@ def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], list[str | No
                 "add --corpora NAME"
             )
         labels = list(clips["native_label"])
-        return tuple(sorted(set(labels) - {None})), labels
+        return tuple(sorted(set(labels) - {None})), labels, ()
     classes = LABEL_SETS[cell.labels]
+    if cell.labels_from == VOTES:
+        return classes, *_voted(cell, clips, classes)
     column = f"label{len(classes)}"
-    return classes, [None if label is None else classes[label] for label in clips[column]]
+    return classes, [None if label is None else classes[label] for label in clips[column]], ()
+
+
+def _voted(cell: Cell, clips: Dataset, classes: tuple[str, ...]) -> tuple[Labels, Notes]:
+    """Return the class that the raters of every clip chose, and how many did not choose one."""
+    votes = [[(vote["label"], vote["count"]) for vote in given or ()] for given in clips["votes"]]
+    _check_voted(cell, clips["corpus"], votes)
+    chosen = [plurality(given) for given in votes]
+    rows = zip(clips["corpus"], chosen, clips["vocalisation"], strict=True)
+    labels = [in_label_set(*row, classes) for row in rows]
+    ties = sum(
+        emotion is None and bool(given) for emotion, given in zip(chosen, votes, strict=True)
+    )
+    nobody = sum(not given for given in votes)
+    return labels, (
+        f"labels are {LABELS_FROM[VOTES]}; of {len(votes)} clips {ties} were left out because "
+        f"raters tied, and {nobody} because they have no votes",
+    )
+
+
+def _check_voted(cell: Cell, corpora: Sequence[str], votes: Sequence[Sequence[Any]]) -> None:
+    voted = sorted({corpus for corpus, given in zip(corpora, votes, strict=True) if given})
+    silent = sorted(set(corpora) - set(voted))
+    if silent:
+        instead = f"add --corpora {' '.join(voted)}" if voted else "no corpus asked for has any"
+        raise InputError(
+            f"--labels-from votes: {cell.dataset} holds no votes of raters for {listing(silent)}; "
+            f"{instead}, or use --labels-from acted"
+        )
 
 
 def make_folds(cell: Cell, data: Data) -> list[Fold]:
@@ -124,10 +173,21 @@ def make_folds(cell: Cell, data: Data) -> list[Fold]:
     folds = leave_one_speaker_out(data.column("corpus"), speakers, cell.train_on)
     for fold in folds:
         fold.check(speakers, hashes)
-        counts = np.bincount(data.labels[fold.train], minlength=len(data.classes)).tolist()
-        named = dict(zip(data.classes, counts, strict=True))
-        check_class_sizes(cell.sampler, named, fold.name)
+        _check_classes(cell, data, fold)
     return folds
+
+
+def _check_classes(cell: Cell, data: Data, fold: Fold) -> None:
+    """Refuse a fold whose clips, trained on and tested, are all of one class: UAR would be 1."""
+    rows = np.concatenate([fold.train, fold.test])
+    found = np.unique(data.labels[rows])
+    if len(found) < 2:
+        corpora = sorted(set(data.column("corpus")[rows]))
+        raise InputError(
+            f"corpus {listing(corpora)} has clips of one class only "
+            f"({data.classes[found[0]]}) in the label set {cell.labels}: nothing to tell apart; "
+            "choose another label set, or leave it out with --corpora"
+        )
 
 
 def describe(cell: Cell, data: Data) -> dict[str, Any]:
@@ -141,6 +201,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "window": data.store.window,
         "protocol": cell.protocol,
         "labels": cell.labels,
+        "labels_from": cell.labels_from,
         "classes": list(data.classes),
         "train_on": cell.train_on,
         "sampler": cell.sampler,

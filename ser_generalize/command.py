@@ -56,9 +56,11 @@ def _one_line(error: InputError | OSError) -> str:
     return " ".join(str(error).split())
 
 
-def progress_bar(total: int, what: str, unit: str, show: bool = True) -> "tqdm[Any]":
+def progress_bar(total: int | None, what: str, unit: str, show: bool = True) -> "tqdm[Any]":
     """Return a progress bar with rate and time left; in a log file it reports every 10 s only."""
     if not show:
         return tqdm(disable=True)
     interval = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=what, unit=unit, mininterval=interval)  # TQDM_DISABLE hides it
+    scale = unit == "B"  # bytes are shown as MB and GB
+    # TQDM_DISABLE hides it.
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=scale, mininterval=interval)

@@ -58,7 +58,7 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
 
 def fingerprint(clips: Dataset) -> str:
     """Return the identity of what a run was trained and scored on: clip ids, audio and labels."""
-    labels = ("native_label", "emotion", "label4", "label5")
+    labels = ("native_label", "emotion", "label4", "label5", "votes")
     people = ("speaker", "sex", "age", "language", "elicitation")
     columns = (clips[name] for name in ("clip_id", "sha256", *people, *labels))
     lines = sorted("\t".join(map(str, row)) for row in zip(*columns, strict=True))

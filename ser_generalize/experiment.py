@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import torch
 from accelerate import Accelerator
@@ -22,9 +23,10 @@ from ser_generalize import heads
 from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
 from ser_generalize.errors import InputError
+from ser_generalize.labels import VOTES
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
 from ser_generalize.protocols import Fold
-from ser_generalize.resampling import resample
+from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
 
 __all__ = ["Cell", "run_cell"]
@@ -157,15 +159,27 @@ def _train_fold(training: Training, fold: Fold) -> FoldResult:
         training.on_epoch,
     )
     clip_ids = data.clips.select(fold.test)["clip_id"]
-    notes = [part for part in (note, _unlearnt(data, fold)) if part]
-    return FoldResult(fold.name, list(clip_ids), probabilities, "; ".join(notes) or None)
+    notes = (*([note] if note else []), *_class_notes(cell, data, fold))
+    return FoldResult(fold.name, list(clip_ids), probabilities, notes)
 
 
-def _unlearnt(data: Data, fold: Fold) -> str | None:
-    """Return a note where a class is tested that no training clip has: its recall can only be 0."""
-    absent = sorted(set(data.labels[fold.test]) - set(data.labels[fold.train]))
-    names = ", ".join(data.classes[label] for label in absent)
-    return f"tested on a class without a training clip ({names})" if absent else None
+def _class_notes(cell: Cell, data: Data, fold: Fold) -> Iterator[str]:
+    """Yield what a reader must know where classes have few training clips, or none."""
+    train = data.labels[fold.train]
+
+    def names(labels: Iterable[int]) -> str:
+        return ", ".join(data.classes[label] for label in sorted(labels))
+
+    if repeated := repeated_classes(cell.sampler, train):
+        yield (
+            f"clips repeated, not synthesised, of a class with under {NEIGHBOURS + 1} training "
+            f"clips ({names(repeated)})"
+        )
+    learnt = set(np.unique(train))
+    if len(learnt) == 1:
+        yield f"a single class to train on ({names(learnt)}), predicted for every clip"
+    if absent := set(data.labels[fold.test]) - learnt:  # the recall can only be 0
+        yield f"tested on a class without a training clip ({names(absent)})"
 
 
 def _workers(accelerator: Accelerator) -> int:
@@ -200,6 +214,7 @@ def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Prediction
             "run": about.run,
             "protocol": cell.protocol,
             "fold": result.fold,
+            **({"label_source": "perceived"} if cell.labels_from == VOTES else {}),
             "label": data.classes[labels[clip_id]],
             **{f"p_{name}": p for name, p in zip(data.classes, chances, strict=True)},
         }
@@ -210,16 +225,16 @@ def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Prediction
 
 
 def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
-    reasons = Counter(result.note for result in results if result.note)
+    reasons = Counter(note for result in results for note in result.notes)
     notes = [f"{count} of {len(results)} folds: {why}" for why, count in sorted(reasons.items())]
     if SYNTHETIC in data.clips["elicitation"]:
         notes.append("fabricated speech: these figures say nothing about real voices")
-    if data.note:
-        notes.append(data.note)
+    notes += data.notes
     return About(
         run=_run_name(cell, data),
         protocol=cell.protocol,
         label_set=cell.labels,
+        labels_from=cell.labels_from,
         classes=data.classes,
         encoder=data.store.encoder,
         window=data.store.window,
@@ -236,7 +251,8 @@ def _run_name(cell: Cell, data: Data) -> str:
     """Name a run by what it did, what tells runs apart first: tables cut long names."""
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
-    return " ".join([cell.sampler, cell.head, *encoder, cell.protocol, cell.labels, cell.train_on])
+    by = [cell.sampler, cell.head, *([VOTES] if cell.labels_from == VOTES else [])]
+    return " ".join([*by, *encoder, cell.protocol, cell.labels, cell.train_on])
 
 
 def _print_summary(out: Path, predictions: Predictions) -> None:

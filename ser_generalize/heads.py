@@ -145,8 +145,11 @@ def train_and_predict(
     """Fit the scaler and the head on a resampled training part; return the test probabilities.
 
     `train` and `test` are clip-normalised features, `mixture` refers to the rows of `train`,
-    `hidden` None is a logistic regression, and `on_epoch` is called EPOCHS times.
+    `hidden` None is a logistic regression, and `on_epoch` is called EPOCHS times. Of a training
+    part of a single class nothing can be learnt but that class.
     """
+    if len(learnt := np.unique(mixture.label)) < 2:
+        return _constant(learnt, len(test), classes, on_epoch)
     scaler = fit_scaler(train)
     train, test = scaler(train), scaler(test)
     if hidden is None:
@@ -156,6 +159,16 @@ def train_and_predict(
     with torch.inference_mode():
         logits = head.eval()(torch.from_numpy(test).to(device))
     return logits.softmax(dim=1).cpu().numpy()
+
+
+def _constant(
+    learnt: NDArray[np.int64], clips: int, classes: int, on_epoch: Callable[[], object]
+) -> Probabilities:
+    for _ in range(EPOCHS):
+        on_epoch()
+    probabilities = np.zeros((clips, classes), dtype=np.float32)
+    probabilities[:, learnt] = 1
+    return probabilities
 
 
 def _fit(head: Head, train: Tensor, mixture: Mixture, on_epoch: Callable[[], object]) -> None:

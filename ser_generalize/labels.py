@@ -1,6 +1,7 @@
 """The closed list of emotions, the label sets that experiments are scored on, disputed mappings."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ser_generalize.errors import one_of
@@ -17,6 +18,8 @@ FOUR = ("neutral", "happy", "sad", "angry")
 FIVE = (*FOUR, "surprised")
 LABEL_SETS: dict[str, tuple[str, ...]] = {"four": FOUR, "five": FIVE}
 NATIVE = "native"  # a corpus's own labels: comparable within that corpus only
+ACTED, VOTES = "acted", "votes"
+LABELS_FROM = {ACTED: "the corpus's own label", VOTES: "the emotion that most raters chose"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,21 @@ def in_label_set(
             emotion = choice.alternative if choice.name in alternatives else choice.counts_as
             break
     return emotion if emotion in classes else None
+
+
+def plurality(votes: Iterable[tuple[str, int | None]]) -> str | None:
+    """Return the emotion with the most votes, None where several share the lead or nobody voted.
+
+    Takes (emotion, number of raters); where a corpus names the winners without numbers, those are
+    None. More than half of the raters is not asked for, as IEMOCAP does: with three raters or more
+    who may choose among many emotions that would drop clips on which the largest group agrees.
+    """
+    counts: Counter[str] = Counter()
+    for emotion, count in votes:
+        counts[emotion] += 1 if count is None else count
+    most = max(counts.values(), default=0)
+    leaders = [emotion for emotion, count in counts.items() if count == most]
+    return leaders[0] if most and len(leaders) == 1 else None
 
 
 def check_label_set(name: str) -> str:

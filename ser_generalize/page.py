@@ -8,12 +8,14 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_generalize import __version__
+from ser_generalize.labels import LABELS_FROM
 from ser_generalize.predictions import About
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
 from ser_generalize.summary import (
     PROTOCOLS,
     Group,
     Run,
+    class_notes,
     corpora,
     macro_notes,
     missing_intervals,
@@ -70,6 +72,7 @@ def lead(runs: Sequence[Run]) -> str:
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return what was run, as pairs of name and value in reading order."""
     about = {name: value for name, value in asdict(run.about).items() if name not in NOT_FACTS}
+    about["labels_from"] = LABELS_FROM.get(run.about.labels_from, run.about.labels_from)
     pairs = [(name.replace("_", " "), str(value)) for name, value in about.items()]
     return pairs + [
         (name, ", ".join(run.values(column)) or "not known") for name, column in FROM_CLIPS.items()
@@ -104,6 +107,7 @@ def _count(number: int, noun: str) -> str:
 
 
 HELPERS = (  # what the template calls
+    class_notes,
     corpora,
     difference_limit,
     facts,

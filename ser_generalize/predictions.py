@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
+from ser_generalize.labels import ACTED
 
 FILE_NAME = "predictions.parquet"
 METADATA_KEY = b"ser_generalize"
@@ -49,6 +50,7 @@ class About:
     sampler: str
     train_on: str  # each: within every corpus; union: over all of them
     seed: int
+    labels_from: str = ACTED
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
     notes: tuple[str, ...] = field(default=())  # e.g. "2 of 12 folds fell back to no sampling: ..."

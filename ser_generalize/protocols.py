@@ -43,9 +43,9 @@ def leave_one_speaker_out(corpora: Column, speakers: Column, train_on: str = "ea
 
     `corpora` and `speakers` name every clip's corpus and speaker (None: unknown). With `train_on`
     "each" a fold trains on the other speakers of the test speaker's corpus, with "union" on
-    everybody else in every corpus. Speakers with fewer than 10 clips share folds; clips of unknown
-    speakers are trained on and never scored. Raises InputError for a corpus with fewer than two
-    groups of speakers.
+    everybody else in every corpus. Speakers with fewer than 10 clips share folds, unless all of a
+    corpus would be one fold; clips of unknown speakers are trained on and never scored. Raises
+    InputError for a corpus with fewer than two known speakers.
     """
     folds: list[Fold] = []
     for corpus in sorted(set(corpora)):
@@ -77,7 +77,9 @@ def _speaker_groups(speakers: Column) -> list[tuple[str, list[str]]]:
     elif len(packed) > 1:  # what is left over is too small for a fold of its own
         left_over = packed.pop()
         packed[-1] += left_over
-    return alone + [(_group_name(group), group) for group in packed]
+    groups = alone + [(_group_name(group), group) for group in packed]
+    # A corpus that is one group has nobody left to train on: then each is tested alone after all.
+    return groups if len(groups) > 1 else [(str(name), [str(name)]) for name in names]
 
 
 def _group_name(group: Sequence[str]) -> str:
@@ -89,5 +91,5 @@ def _too_few_speakers(corpus: str, speakers: Sequence[str | None]) -> str:
     found = f"has only {listing(known)}" if known else "names none"
     return (
         f"corpus {corpus} {found} among its {len(speakers)} clips: loso needs two speakers to test "
-        f"one and train on the other (speakers with fewer than {FOLD_CLIPS} clips count together)"
+        "one and train on the other; leave the corpus out with --corpora"
     )

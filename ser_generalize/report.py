@@ -18,6 +18,7 @@ from ser_generalize.summary import (
     Comparison,
     Group,
     Run,
+    class_notes,
     corpora,
     group_runs,
     macro_notes,
@@ -126,6 +127,7 @@ def _rows(run: Run, found: Sequence[Result]) -> Iterator[dict[str, Any]]:
                 "low": estimate.interval.low if estimate.interval else None,
                 "high": estimate.interval.high if estimate.interval else None,
                 "note": estimate.note,
+                "classes": run.classes(result.corpus) if result.corpus in run.clusters else None,
                 "chance_uar": result.chance,
                 "clips": result.clips,
                 "speakers": result.speakers,
@@ -153,6 +155,8 @@ def text(groups: Sequence[Group]) -> str:
 def _group_text(group: Group) -> Iterator[str]:
     classes = ", ".join(group.classes)
     yield _table(f"Label set {group.label_set}: {classes} (percent)", group.runs, percent)
+    if lines := class_notes(group.runs):
+        yield _wrapped(lines)
     if any(one.results for one in group.comparisons):
         title = f"Minus {group.runs[0].name}, on the clips that both predict (points)"
         yield _table(title, group.comparisons, points)

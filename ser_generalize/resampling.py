@@ -6,7 +6,7 @@ space: the one-hot rows that come back *are* the mixing weights. Nothing synthet
 mixture means the same in every layer, and every row says which real clips it came from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from ser_generalize.errors import InputError, listing, one_of
+from ser_generalize.errors import one_of
 
 NEIGHBOURS = 5  # of SMOTE (Chawla et al. 2002) and ADASYN (He et al. 2008)
 BORDERLINE_NEIGHBOURS = 10
 
 Space = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Wanted = dict[int, int]  # clips of a class after resampling
 
 
 @dataclass(frozen=True)
@@ -69,37 +70,37 @@ class RowNeighbours:
         return self._search.kneighbors_graph(self.space[one_hot.indices])
 
 
-def _smote(space: Space, seed: int) -> SMOTE:
-    return SMOTE(random_state=seed, k_neighbors=RowNeighbours(space, NEIGHBOURS + 1))
+def _smote(space: Space, seed: int, wanted: Wanted) -> SMOTE:
+    neighbours = RowNeighbours(space, NEIGHBOURS + 1)
+    return SMOTE(random_state=seed, k_neighbors=neighbours, sampling_strategy=wanted)
 
 
-def _borderline(space: Space, seed: int) -> BorderlineSMOTE:
+def _borderline(space: Space, seed: int, wanted: Wanted) -> BorderlineSMOTE:
     return BorderlineSMOTE(
         random_state=seed,
         k_neighbors=RowNeighbours(space, NEIGHBOURS + 1),
         m_neighbors=RowNeighbours(space, BORDERLINE_NEIGHBOURS + 1),
+        sampling_strategy=wanted,
     )
 
 
-def _adasyn(space: Space, seed: int, wanted: dict[int, int] | str = "auto") -> ADASYN:
+def _adasyn(space: Space, seed: int, wanted: Wanted) -> ADASYN:
     neighbours = RowNeighbours(space, NEIGHBOURS + 1)
     return ADASYN(random_state=seed, n_neighbors=neighbours, sampling_strategy=wanted)
 
 
-SAMPLERS: dict[str, Callable[[Space, int], Any] | None] = {
-    "none": None,
-    "under": lambda _, seed: RandomUnderSampler(random_state=seed),
-    "over": lambda _, seed: RandomOverSampler(random_state=seed),
+SYNTHESISERS: dict[str, Callable[[Space, int, Wanted], Any]] = {
     "smote": _smote,
     "borderline": _borderline,
     "adasyn": _adasyn,
 }
-# BorderlineSMOTE's 10 neighbours are of any class, so two classes with 5 neighbours have them.
-NEED_NEIGHBOURS = {"smote", "borderline", "adasyn"}
+REPEATERS = {"under": RandomUnderSampler, "over": RandomOverSampler}
+SAMPLERS = ("none", *REPEATERS, *SYNTHESISERS)
 
 NOTHING_GENERATED = "ADASYN could generate nothing, so no sampling was used"
 PARTLY_GENERATED = "ADASYN could generate nothing for some of the classes, which stayed as they are"
 NO_BORDER = "BorderlineSMOTE found no border clip in some of the classes, which stayed as they are"
+FEW_LEFT = f"under-sampling left fewer than {NEIGHBOURS + 1} clips of every class"
 # How ADASYN says that there is nothing to do: classes nearly balanced, or far from each other.
 NOTHING_TO_DO = ("samples will be generated", "belong to the majority")
 
@@ -108,35 +109,66 @@ def resample(sampler: str, space: Space, labels: Labels, seed: int) -> tuple[Mix
     """Resample a training part; return the mixture and a note where the sampler did not do it all.
 
     `space` is where neighbours are searched, shape [clips, features]; it must not have been fitted
-    on anything but single clips. `labels` has shape [clips], and `check_class_sizes` has let it
-    pass. A class for which ADASYN or BorderlineSMOTE can generate nothing is used as it is.
+    on anything but single clips. `labels` has shape [clips]; classes that it lacks are no trouble.
+    A class too small to have neighbours is repeated, see `repeated_classes`, and one for which
+    ADASYN or BorderlineSMOTE can generate nothing is used as it is.
     """
-    make = SAMPLERS[one_of("sampler", sampler, SAMPLERS)]
+    one_of("sampler", sampler, SAMPLERS)
     one_hot = sparse.identity(len(labels), format="csr")
-    if make is None:
+    classes, counts = np.unique(labels, return_counts=True)
+    if sampler == "none" or len(classes) < 2:
         return _mixture(one_hot, labels), None
+    if sampler in REPEATERS:
+        rows, resampled = REPEATERS[sampler](random_state=seed).fit_resample(one_hot, labels)
+        few = sampler == "under" and counts.min() <= NEIGHBOURS
+        return _mixture(rows, resampled), FEW_LEFT if few else None
+    wanted = {int(name): int(counts.max()) for name in classes[counts < counts.max()]}
+    repeated = {name: wanted.pop(name) for name in repeated_classes(sampler, labels)}
+    rows, resampled, note = _synthesise(sampler, one_hot, space, labels, seed, wanted)
+    if repeated:
+        repeater = RandomOverSampler(random_state=seed, sampling_strategy=repeated)
+        rows, resampled = repeater.fit_resample(rows, resampled)
+    return _mixture(rows, resampled), note
+
+
+def repeated_classes(sampler: str, labels: Labels) -> list[int]:
+    """Return the classes whose clips are repeated because they have too few neighbours to mix with.
+
+    SMOTE and its kin look for five neighbours within the class: with fewer, random over-sampling is
+    what is left of them.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    small = (counts <= NEIGHBOURS) & (counts < counts.max())
+    return classes[small].tolist() if sampler in SYNTHESISERS else []
+
+
+def _synthesise(
+    sampler: str, one_hot: sparse.csr_matrix, space: Space, labels: Labels, seed: int,
+    wanted: Wanted,
+) -> tuple[sparse.csr_matrix, Labels, str | None]:  # fmt: skip
+    if not wanted:
+        return one_hot, labels, None
     if sampler == "adasyn":
-        return _resample_adasyn(one_hot, space, labels, seed)
-    rows, resampled = make(space, seed).fit_resample(one_hot, labels)
-    unequal = len(set(np.unique(resampled, return_counts=True)[1])) > 1
-    return _mixture(rows, resampled), NO_BORDER if unequal else None
+        return _synthesise_adasyn(one_hot, space, labels, seed, wanted)
+    made = SYNTHESISERS[sampler](space, seed, wanted)
+    rows, resampled = made.fit_resample(one_hot, labels)
+    short = any((resampled == name).sum() < count for name, count in wanted.items())
+    return rows, resampled, NO_BORDER if short else None
 
 
-def _resample_adasyn(
-    one_hot: sparse.csr_matrix, space: Space, labels: Labels, seed: int
-) -> tuple[Mixture, str | None]:
+def _synthesise_adasyn(
+    one_hot: sparse.csr_matrix, space: Space, labels: Labels, seed: int, wanted: Wanted
+) -> tuple[sparse.csr_matrix, Labels, str | None]:
     """Run ADASYN as it is; where one class stops it, run it on the classes that do not."""
     try:
-        return _mixture(*_adasyn(space, seed).fit_resample(one_hot, labels)), None
+        return *_adasyn(space, seed, wanted).fit_resample(one_hot, labels), None
     except (ValueError, RuntimeError) as error:
         _check_nothing_to_do(error)
-    classes, counts = np.unique(labels, return_counts=True)
-    wanted = {name: int(counts.max()) for name in classes[counts < counts.max()]}
     possible = {name: n for name, n in wanted.items() if _adasyn_can(one_hot, space, labels, name)}
     if not possible:
-        return _mixture(one_hot, labels), NOTHING_GENERATED
+        return one_hot, labels, NOTHING_GENERATED
     rows, resampled = _adasyn(space, seed, possible).fit_resample(one_hot, labels)
-    return _mixture(rows, resampled), PARTLY_GENERATED
+    return rows, resampled, PARTLY_GENERATED
 
 
 def _adasyn_can(one_hot: sparse.csr_matrix, space: Space, labels: Labels, name: int) -> bool:
@@ -151,28 +183,6 @@ def _adasyn_can(one_hot: sparse.csr_matrix, space: Space, labels: Labels, name: 
 def _check_nothing_to_do(error: Exception) -> None:
     if not any(words in str(error) for words in NOTHING_TO_DO):
         raise error
-
-
-def check_class_sizes(sampler: str, counts: Mapping[str, int], fold: str) -> None:
-    """Raise InputError where a training part has too few classes or clips to train or resample.
-
-    `counts` has the number of clips of every class.
-    """
-    one_of("sampler", sampler, SAMPLERS)
-    counts = {name: count for name, count in counts.items() if count}
-    without = f"without the test speakers of fold {fold}"
-    if len(counts) < 2:
-        raise InputError(
-            f"training needs two classes, but {without} there is only {listing(counts)}; "
-            "choose another label set or add corpora"
-        )
-    instead = "use --sampler over, under or none, or add corpora"
-    smallest = min(counts, key=lambda name: counts[name])
-    if sampler in NEED_NEIGHBOURS and counts[smallest] <= NEIGHBOURS:
-        raise InputError(
-            f"sampler {sampler} needs {NEIGHBOURS + 1} clips of every class to train on, but "
-            f"{without} there are {counts[smallest]} of class {smallest!r}; {instead}"
-        )
 
 
 def _mixture(rows: sparse.csr_matrix, labels: Labels) -> Mixture:

@@ -38,7 +38,7 @@ class FoldResult:
     fold: str
     clip_ids: list[str]
     probabilities: NDArray[np.float32]  # [clips, classes]
-    note: str | None  # why the sampler did nothing here, if so
+    notes: tuple[str, ...]  # where the sampler or the head fell back to something else
 
 
 def check_run(out: Path, cell: dict[str, Any]) -> bool:
@@ -69,7 +69,7 @@ def save_fold(out: Path, index: int, result: FoldResult) -> None:
             fold=np.array(result.fold),
             clip_ids=np.array(result.clip_ids),
             probabilities=result.probabilities,
-            note=np.array(result.note or ""),
+            notes=np.array(result.notes, dtype=str),
         )
 
 
@@ -82,7 +82,7 @@ def load_fold(out: Path, index: int) -> FoldResult | None:
             fold=str(saved["fold"]),
             clip_ids=saved["clip_ids"].tolist(),
             probabilities=saved["probabilities"],
-            note=str(saved["note"]) or None,
+            notes=tuple(saved["notes"].tolist()),
         )
 
 

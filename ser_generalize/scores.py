@@ -88,7 +88,13 @@ def corpus_metrics(predictions: "Predictions") -> dict[str, Any]:
         counts = confusion(labels[rows], predicted[rows], len(predictions.about.classes))
         values = {name: float(metric(counts)) for name, metric in METRICS.items()}
         known = set(speakers[rows]) - {None}
-        return {**values, "clips": len(set(clips[rows])), "speakers": len(known)}
+        classes = int((counts.sum(-1) > 0).sum())  # what UAR and macro-F1 average over
+        return {
+            **values,
+            "classes": classes,
+            "clips": len(set(clips[rows])),
+            "speakers": len(known),
+        }
 
     corpora = {str(name): points(corpus == name) for name in sorted(set(corpus))}
     means = {name: float(np.mean([row[name] for row in corpora.values()])) for name in METRICS}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError
+from ser_generalize.labels import VOTES
 from ser_generalize.predictions import About, Predictions, read_predictions
 from ser_generalize.scores import uar
 from ser_generalize.statistics import (
@@ -83,6 +84,11 @@ class Run:
         """Return the distinct values of a column of the predictions, sorted, without nulls."""
         return sorted(set(self.predictions.column(column)) - {None})
 
+    def classes(self, corpus: str) -> list[str]:
+        """Return the classes of which the corpus has test clips: UAR averages over these."""
+        present = self.confusion(corpus).sum(-1) > 0
+        return [name for name, there in zip(self.about.classes, present, strict=True) if there]
+
     def confusion(self, corpus: str) -> NDArray[np.int64]:
         """Return the corpus's confusion counts, rows true, columns predicted, shape [K, K]."""
         return np.asarray(self.clusters[corpus].counts[0].sum(0))
@@ -120,7 +126,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that share a label set: scores of other label sets are not comparable with them."""
+    """The runs that share a label set and where its labels come from.
+
+    Scores of other label sets are not comparable with them.
+    """
 
     label_set: str
     classes: tuple[str, ...]
@@ -147,7 +156,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Group runs by label set, in the order given, each compared with the first of its group."""
     groups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.about.label_set, run.about.classes), []).append(run)
+        by = " by votes" if run.about.labels_from == VOTES else ""
+        groups.setdefault((run.about.label_set + by, run.about.classes), []).append(run)
     return [
         Group(label_set, classes, members, [_compare(members[0], run) for run in members[1:]])
         for (label_set, classes), members in groups.items()
@@ -186,6 +196,18 @@ def missing_intervals(members: Sequence[Run | Comparison]) -> list[str]:
         for result in one.results
         if result.estimates["uar"].note
     }
+    return list(notes)
+
+
+def class_notes(runs: Sequence[Run]) -> list[str]:
+    """Return a line per corpus that lacks classes: over which ones its scores are averaged."""
+    notes: dict[str, None] = {}  # a dictionary keeps the order
+    for run in runs:
+        for corpus in run.clusters:
+            here, all_of_them = run.classes(corpus), run.about.classes
+            if len(here) < len(all_of_them):
+                share = f"{len(here)} of {len(all_of_them)} classes ({', '.join(here)})"
+                notes[f"averages on {corpus} are over {share}: it tests no other"] = None
     return list(notes)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_generalize.command import CommandParser, run_command
-from ser_generalize.labels import LABEL_SETS
+from ser_generalize.labels import ACTED, LABEL_SETS
 
 EXAMPLE = (
     "ser-generalize train --dataset data --embeddings embeddings --protocol loso "
@@ -29,6 +29,12 @@ def parser() -> CommandParser:
     add("--embeddings", type=Path, required=True, help="store made by `ser-generalize embed`")
     add("--protocol", default="loso", help="loso: leave one speaker out (default)")
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
+    add(
+        "--labels-from",
+        default=ACTED,
+        metavar="SOURCE",
+        help="acted: the corpus's own label (default); votes: the emotion that most raters chose",
+    )
     add("--out", type=Path, required=True, help="run folder to write or to complete")
     add("--sampler", default="none", help="none, under, over, smote, borderline or adasyn")
     add(
@@ -51,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
         embeddings=arguments.embeddings,
         protocol=arguments.protocol,
         labels=arguments.labels,
+        labels_from=arguments.labels_from,
         sampler=arguments.sampler,
         head=arguments.head,
         corpora=tuple(arguments.corpora or ()),

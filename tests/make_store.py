@@ -1,6 +1,7 @@
 """Embedding stores for the tests that `embed` would never write: values, rows and order by hand."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,31 @@ def clip_keys(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
 
 def write_two_corpora(folder: Path, dataset: Path, store: Path) -> tuple[Path, Path]:
     """Write a dataset of two corpora, the second like the first but for some noise, and a store."""
+    return write_corpora(folder, dataset, store, {"other": lambda rows: rows})
+
+
+def write_corpora(
+    folder: Path,
+    dataset: Path,
+    store: Path,
+    changes: Mapping[str, Callable[[list[Row]], list[Row]]],
+) -> tuple[Path, Path]:
+    """Write a dataset of ravdess and of corpora like it, changed by hand, and its store."""
     first = rows_of(dataset)
-    changed = [
-        row | {"speaker": row["speaker"].replace("ravdess", "other"), "sha256": row["sha256"][::-1]}
-        for row in first
-    ]
-    data = add_corpus(change_dataset(dataset, folder / "data", lambda rows: rows), "other", changed)
-    values = embeddings(first, store)
-    noise = np.random.default_rng(0).normal(size=values.shape)
-    both = np.concatenate([values, (values + noise).astype(np.float16)])
-    return data, write_store(folder / "store", first + rows_of(data, "other"), both, like=store)
+    values = dict(zip((row["clip_id"] for row in first), embeddings(first, store), strict=True))
+    data = change_dataset(dataset, folder / "data", lambda rows: rows)
+    noise, stored, rows = np.random.default_rng(0), list(values.values()), first
+    for name, change in changes.items():
+        kept = change([_moved(row, name) for row in first])
+        add_corpus(data, name, kept)
+        rows = rows + rows_of(data, name)
+        like = [values[row["clip_id"]] for row in kept]
+        stored += [value + noise.normal(size=value.shape) for value in like]
+    embedded = np.stack(stored).astype(np.float16)
+    return data, write_store(folder / "store", rows, embedded, like=store)
+
+
+def _moved(row: Row, corpus: str) -> Row:
+    """Return a clip of ravdess as one of another corpus, with another recording and speaker."""
+    sha256 = hashlib.sha256(f"{corpus} {row['sha256']}".encode()).hexdigest()
+    return row | {"sha256": sha256, "speaker": row["speaker"].replace("ravdess", corpus)}

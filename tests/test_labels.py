@@ -1,6 +1,8 @@
 """Label sets: what an emotion counts as by default, and what the named alternatives change."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ser_generalize.labels import (
     ALTERNATIVES,
@@ -10,6 +12,7 @@ from ser_generalize.labels import (
     FIVE,
     FOUR,
     in_label_set,
+    plurality,
 )
 
 
@@ -57,3 +60,24 @@ def test_bursts_stand_outside_unless_they_are_asked_for() -> None:
 
 def test_alternatives_have_names_of_their_own() -> None:
     assert len(set(ALTERNATIVES)) == len(ALTERNATIVES) == len(CHOICES) + 1
+
+
+VOTES = st.lists(st.tuples(st.sampled_from(EMOTIONS[:5]), st.integers(0, 4)), max_size=8)
+
+
+@given(votes=VOTES)
+def test_plurality_is_the_one_emotion_that_leads(votes: list[tuple[str, int]]) -> None:
+    ballots = [emotion for emotion, count in votes for _ in range(count)]
+    leaders = {e for e in ballots if ballots.count(e) == max(map(ballots.count, ballots))}
+    assert plurality(votes) == (leaders.pop() if len(leaders) == 1 else None)
+    assert plurality(reversed(votes)) == plurality(votes)
+
+
+@given(winners=st.sets(st.sampled_from(EMOTIONS)))
+def test_winners_without_numbers_tie_unless_there_is_one(winners: set[str]) -> None:
+    expected = next(iter(winners)) if len(winners) == 1 else None
+    assert plurality((emotion, None) for emotion in winners) == expected
+
+
+def test_a_plurality_need_be_no_majority() -> None:
+    assert plurality([("sad", 2), ("angry", 1), ("bored", 1)]) == "sad"

@@ -12,6 +12,7 @@ from imblearn.under_sampling import RandomUnderSampler
 
 from ser_generalize.errors import InputError
 from ser_generalize.resampling import (
+    FEW_LEFT,
     NEIGHBOURS,
     NO_BORDER,
     NOTHING_GENERATED,
@@ -19,7 +20,7 @@ from ser_generalize.resampling import (
     SAMPLERS,
     Labels,
     Space,
-    check_class_sizes,
+    repeated_classes,
     resample,
 )
 
@@ -163,9 +164,6 @@ def test_adasyn_goes_on_with_the_classes_that_it_can_do() -> None:
 
 
 def test_adasyn_hides_no_other_error() -> None:
-    space, labels = part((20, NEIGHBOURS), 4, np.float32)
-    with pytest.raises(ValueError, match="n_neighbors <= n_samples_fit"):
-        resample("adasyn", space, labels, seed=0)
     space, labels = part((20, 9), 4, np.float32)
     space[0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
@@ -180,45 +178,55 @@ def test_borderline_without_a_border_is_noted() -> None:
 
 
 @pytest.mark.parametrize("sampler", SYNTHETIC)
-def test_the_smallest_part_that_the_check_lets_pass_can_be_resampled(sampler: str) -> None:
+def test_the_smallest_classes_that_have_neighbours_are_synthesised(sampler: str) -> None:
     for sizes in ((6, 6), (7, 6), (20, 6), (6, 6, 7)):
-        check_class_sizes(sampler, {str(name): size for name, size in enumerate(sizes)}, "f")
+        assert not repeated_classes(sampler, part(sizes, 3, np.float32)[1])
         mixture, _ = resample(sampler, *part(sizes, 3, np.float32), seed=0)
         assert len(mixture.label) >= sum(sizes)
 
 
 @pytest.mark.parametrize("sampler", SYNTHETIC)
-def test_too_few_clips_for_the_neighbours_are_named(sampler: str) -> None:
-    with pytest.raises(InputError) as caught:
-        check_class_sizes(sampler, {"sad": 30, "calm": 5, "happy": 9}, "ravdess:07")
-    line = str(caught.value)
-    assert f"sampler {sampler} needs 6 clips" in line
-    assert "fold ravdess:07 there are 5 of class 'calm'" in line
-    assert "--sampler over, under or none" in line
+@pytest.mark.parametrize("sizes", [(30, 0, 5, 12), (9, 1), (5, 2), (1, 1), (40, 3, 0, 2), (6, 5)])
+def test_a_class_without_enough_neighbours_is_repeated(
+    sampler: str, sizes: tuple[int, ...]
+) -> None:
+    space, labels = part(sizes, 4, np.float32)
+    small = [name for name, size in enumerate(sizes) if 0 < size < min(NEIGHBOURS + 1, max(sizes))]
+    assert repeated_classes(sampler, labels) == small
+    mixture, _ = resample(sampler, space, labels, seed=2)
+    counts = np.bincount(mixture.label, minlength=len(sizes))
+    assert [counts[name] for name in small] == [max(sizes)] * len(small)
+    repeated = np.isin(mixture.label, small)
+    assert not mixture.weight[repeated].any()
+    assert set(mixture.first[repeated]) == set(np.flatnonzero(np.isin(labels, small)))
 
 
-@pytest.mark.parametrize("sampler", ["none", "under", "over"])
-def test_samplers_without_neighbours_do_with_one_clip(sampler: str) -> None:
-    counts = {"sad": 30, "calm": 1, "happy": 0}  # a class that is not there at all is no trouble
-    check_class_sizes(sampler, counts, "f")
-    space, labels = part((30, 1), 3, np.float32)
-    assert set(resample(sampler, space, labels, seed=0)[0].label) == {0, 1}
+@pytest.mark.parametrize("sampler", ["smote", "borderline"])
+def test_repeating_one_class_leaves_the_others_as_they_would_be(sampler: str) -> None:
+    space, labels = part((40, 20, 3), 4, np.float32)
+    alone = THEIRS[sampler](random_state=1, sampling_strategy={1: 40}).fit_resample(space, labels)
+    mixture, _ = resample(sampler, space, labels, seed=1)
+    np.testing.assert_allclose(mixture.of(space)[: len(alone[0])], alone[0], rtol=0, atol=2e-6)
+    assert set(mixture.label[len(alone[0]) :]) == {2}
+
+
+def test_under_sampling_to_a_handful_is_noted() -> None:
+    assert resample("under", *part((30, 5), 3, np.float32), seed=0)[1] == FEW_LEFT
+    assert resample("under", *part((30, 6), 3, np.float32), seed=0)[1] is None
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_single_class_is_nothing_to_train_on(sampler: str) -> None:
-    with pytest.raises(InputError, match=r"fold f there is only sad; .*label set"):
-        check_class_sizes(sampler, {"sad": 30, "calm": 0}, "f")
+def test_a_single_class_stays_as_it_is(sampler: str) -> None:
+    space, _ = part((7,), 3, np.float32)
+    mixture, note = resample(sampler, space, np.full(7, 2), seed=0)
+    np.testing.assert_array_equal(mixture.of(space), space)
+    assert note is None
 
 
 def test_an_unknown_sampler_lists_the_valid_ones() -> None:
     valid = "none, under, over, smote, borderline, adasyn"
-    for use in (
-        lambda: resample("smoke", *part((9, 9), 2, np.float32), seed=0),
-        lambda: check_class_sizes("smoke", {"a": 9, "b": 9}, "f"),
-    ):
-        with pytest.raises(InputError, match=f"unknown sampler 'smoke'; choose one of: {valid}"):
-            use()
+    with pytest.raises(InputError, match=f"unknown sampler 'smoke'; choose one of: {valid}"):
+        resample("smoke", *part((9, 9), 2, np.float32), seed=0)
 
 
 def test_neighbours_are_searched_in_the_space_and_not_among_the_names() -> None:
