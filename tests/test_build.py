@@ -112,7 +112,7 @@ def test_plain_datasets_reads_the_columns_of_a_clip(plain: dict[str, Any]) -> No
 
 
 def test_plain_datasets_reads_every_corpus_and_all_together(plain: dict[str, Any]) -> None:
-    assert plain["configs"] == ["emodb", "ravdess", "default"]
+    assert plain["configs"] == ["emodb", "ravdess", "default", "folds"]
     assert [row["clip_id"] for row in plain["rows"]] == [f"ravdess/{n}" for n in stems(*RAVDESS)]
     emodb = [f"emodb/{n}" for n in stems("03a02Nc", *EMODB)]
     assert plain["default"] == emodb + [f"ravdess/{n}" for n in stems(*RAVDESS)]
@@ -176,18 +176,20 @@ def test_the_source_s_rate_is_kept_beside_16_khz_audio(built: Path) -> None:
 def test_another_corpus_adds_its_config_and_keeps_the_first(tmp_path: Path) -> None:
     out = tmp_path / "data"
     build("ravdess", raw(tmp_path / "ravdess", RAVDESS), out)
-    assert [config["config_name"] for config in metadata(out)["configs"]] == ["ravdess", "default"]
+    names_of = [config["config_name"] for config in metadata(out)["configs"]]
+    assert names_of == ["ravdess", "default", "folds"]
     first = snapshot(out / "ravdess")
     build("emodb", raw(tmp_path / "emodb", EMODB, seed=50), out)
     assert snapshot(out / "ravdess") == first
     assert names(out, "emodb") == stems(*EMODB)
     configs = metadata(out)["configs"]
-    assert len({config.pop("description") for config in configs}) == 3  # see `card._digest`
+    assert len({config.pop("description") for config in configs}) == 4  # see `card._digest`
     assert configs == [
         {"config_name": "emodb", "data_files": "emodb/*.parquet"},
         {"config_name": "ravdess", "data_files": "ravdess/*.parquet"},
         {"config_name": "default", "default": True,
          "data_files": ["emodb/*.parquet", "ravdess/*.parquet"]},
+        {"config_name": "folds", "data_files": "folds/*.parquet"},
     ]  # fmt: skip
 
 

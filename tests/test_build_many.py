@@ -35,7 +35,7 @@ def test_several_corpora_are_built_as_one_by_one(
     said = capsys.readouterr().out
     assert said.count("ravdess: 5 clips in data/ravdess") == 1
     assert said.count("emodb: 3 clips in data/emodb") == 1
-    assert configs() == ["emodb", "ravdess", "default"]
+    assert configs() == ["emodb", "ravdess", "default", "folds"]
     for corpus in ("ravdess", "emodb"):
         one_by_one = [corpus, "--source", f"raw/{corpus}", "--out", "alone"]
         assert run_command("build", main, one_by_one) == 0
@@ -48,7 +48,7 @@ def test_all_names_what_is_not_there(trees: Path, capsys: pytest.CaptureFixture[
     absent = [name for name in corpus_names() if name != "ravdess"]
     first, *_ = capsys.readouterr().out.splitlines()
     assert first == f"not below raw, left out: {', '.join(absent)}"
-    assert configs() == ["ravdess", "default"]
+    assert configs() == ["ravdess", "default", "folds"]
 
 
 def test_a_corpus_that_fails_loses_no_other(
@@ -63,7 +63,7 @@ def test_a_corpus_that_fails_loses_no_other(
     assert "none is usable" in line
     assert "ravdess: 5 clips" in output.out
     assert names(Path("data")) == stems(*RAVDESS)
-    assert configs() == ["ravdess", "default"]
+    assert configs() == ["ravdess", "default", "folds"]
 
 
 def test_a_corpus_that_was_named_has_to_be_there(
