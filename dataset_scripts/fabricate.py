@@ -1,134 +1,116 @@
-"""Fabricate raw corpus trees: the real names, containers and imbalance, with synthetic speech.
+"""Fabricate raw corpus trees: the real names, containers and tables, with synthetic speech.
 
     python -m dataset_scripts.fabricate --out DIR [--corpora C ...] [--speakers N] [--clips N]
 
 The demo and the tests run on these trees, so that they need no download and no licence. What they
-teach about emotion is nil: the emotion was put there by formula (see `synthesis`). To add a corpus,
-write a function like `fabricate_ravdess` and enter it in CORPORA.
+teach about emotion is nil: the emotion was put there by formula (see `synthesis`). How a corpus is
+laid out is said in `fabrication`, a module a corpus.
 """
 
-import hashlib
+import importlib
+import pkgutil
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
+from dataset_scripts import fabrication
 from dataset_scripts.corpus import FABRICATED
-from dataset_scripts.synthesis import draw_voice, synthesise
+from dataset_scripts.fabrication.containers import NOTE, save
+from dataset_scripts.fabrication.tree import Take, Tree
+from dataset_scripts.synthesis.channel import Channel, transmit
+from dataset_scripts.synthesis.randomness import generator
+from dataset_scripts.synthesis.speech import Samples, synthesise
+from dataset_scripts.synthesis.voice import draw_voice
+from dataset_scripts.workers import available_cores
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, one_of
 from ser_generalize.files import staged
 
-NOTE = "fabricated by ser-generalize; no human speech"  # in every file, lest one pass for real
+SHARED = {"containers", "tree"}  # every other module of `fabrication` is a corpus
 
 
-@dataclass(frozen=True)
-class Take:
-    """One file to fabricate: where it goes, who speaks and how."""
-
-    path: str  # within the corpus's folder
-    speaker: str
-    sex: str  # female | male
-    emotion: str  # a key of synthesis.EMOTIONS
-    text: str  # ARPAbet
-    rate: int  # Hz
-    intensity: float = 1.0
+def corpus_names() -> list[str]:
+    """Return the names of all corpora that can be fabricated."""
+    modules = pkgutil.iter_modules(fabrication.__path__)
+    return sorted(module.name for module in modules if module.name not in SHARED)
 
 
-RAVDESS_ACTORS = 24
-RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-RAVDESS_INTENSITIES = (0.8, 1.2)  # normal, strong
-RAVDESS_STATEMENTS = (
-    "K IH1 D Z | AA0 R | T AO1 K IH0 NG | B AY0 | DH AH0 | D AO1 R",
-    "D AO1 G Z | AA0 R | S IH1 T IH0 NG | B AY0 | DH AH0 | D AO1 R",
-)
-RAVDESS_TAKES = ((1, 1), (1, 2), (2, 1), (2, 2))  # (repetition, statement), in the order of use
-
-
-def fabricate_ravdess(out: Path, speakers: int = 6, clips: int = 4, seed: int = 0) -> list[Take]:
-    """Write a raw RAVDESS tree, `Actor_XX/03-01-EE-II-SS-RR-AA.wav`, 48 kHz, 16 bit, mono.
-
-    `clips` (2, 4, 6 or 8, as in the corpus) is the number per speaker and emotion; neutral, which
-    has no strong intensity, gets half. Each file depends on the seed and its own name only, so a
-    larger tree contains the smaller one. Returns what was written. Raises InputError, and leaves
-    nothing behind, if the numbers are outside the corpus or `out` is not empty.
-    Source: Livingstone & Russo (2018).
-    """
-    if not 1 <= speakers <= RAVDESS_ACTORS:
-        raise InputError(f"ravdess cannot have {speakers} speakers; choose 1 to {RAVDESS_ACTORS}")
-    one_of("number of ravdess clips per emotion", str(clips), ("2", "4", "6", "8"))
-    takes = [take for actor in range(1, speakers + 1) for take in _ravdess_actor(actor, clips)]
-    with new_folder(out) as tree:
-        record(tree, "ravdess", takes, seed)
-    return takes
-
-
-def _ravdess_actor(actor: int, clips: int) -> Iterator[Take]:
-    grid = product(enumerate(RAVDESS_EMOTIONS, 1), (1, 2), RAVDESS_TAKES[: clips // 2])
-    for (code, emotion), intensity, (repetition, statement) in grid:
-        if (emotion, intensity) == ("neutral", 2):
-            continue
-        name = f"03-01-{code:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}.wav"
-        yield Take(
-            path=f"Actor_{actor:02}/{name}",
-            speaker=f"{actor:02}",
-            sex="male" if actor % 2 else "female",
-            emotion=emotion,
-            text=RAVDESS_STATEMENTS[statement - 1],
-            rate=48_000,
-            intensity=RAVDESS_INTENSITIES[intensity - 1],
-        )
-
-
-CORPORA: dict[str, Callable[[Path, int, int, int], list[Take]]] = {"ravdess": fabricate_ravdess}
+def load_tree(name: str) -> Tree:
+    """Return how a corpus is laid out; an unknown name is an InputError."""
+    one_of("corpus", name, corpus_names())
+    tree: Tree = importlib.import_module(f"{fabrication.__name__}.{name}").TREE
+    return tree
 
 
 def fabricate(
     out: Path,
-    corpora: Sequence[str] = tuple(CORPORA),
+    corpora: Sequence[str] | None = None,
     speakers: int = 6,
     clips: int = 4,
     seed: int = 0,
 ) -> dict[str, list[Take]]:
-    """Write one raw tree per corpus, `out/<corpus>/`, and return what each holds.
+    """Write one raw tree per corpus (all by default), `out/<corpus>/`, and return what each holds.
 
-    Raises InputError, and leaves nothing behind, for an unknown corpus, for numbers that one of the
-    corpora cannot have, and if `out` is not empty.
+    Raises InputError, and leaves nothing behind, for an unknown corpus, for numbers below 1, and if
+    `out` is not empty.
     """
-    for corpus in corpora:
-        one_of("corpus", corpus, CORPORA)
+    names = corpus_names() if corpora is None else list(dict.fromkeys(corpora))
+    for name in names:
+        one_of("corpus", name, corpus_names())
     with new_folder(out) as root:
-        return {name: CORPORA[name](root / name, speakers, clips, seed) for name in corpora}
+        return {name: fabricate_corpus(name, root / name, speakers, clips, seed) for name in names}
 
 
-def record(tree: Path, corpus: str, takes: Sequence[Take], seed: int) -> None:
-    """Synthesise the takes of a corpus and write them as 16-bit wav files under `tree`."""
-    (tree / FABRICATED).write_text(NOTE + "\n")
-    with progress_bar(len(takes), f"fabricate {corpus}", "clip") as progress:
-        for take in takes:
-            _write_take(tree / take.path, corpus, take, seed)
+def fabricate_corpus(
+    name: str, out: Path, speakers: int = 6, clips: int = 4, seed: int = 0
+) -> list[Take]:
+    """Write the raw tree of one corpus and return its takes.
+
+    `clips` is the number per speaker and emotion; emotions that are rarer in the corpus get fewer,
+    and where a corpus has fewer speakers or clips than asked for, it gets those that it has. Each
+    recording depends on the seed and its own name only, so a larger tree contains the smaller one.
+
+    Raises InputError, and leaves nothing behind, for an unknown corpus, for numbers below 1, and if
+    `out` is not empty.
+    """
+    tree = load_tree(name)
+    for what, number in (("speakers", speakers), ("clips", clips)):
+        if number < 1:
+            raise InputError(f"{number} {what} make no corpus; choose 1 or more")
+    takes = list(tree.takes(min(speakers, tree.speakers), min(clips, tree.clips)))
+    with new_folder(out) as folder:
+        (folder / FABRICATED).write_text(NOTE + "\n", encoding="utf-8")
+        _record(folder, name, takes, tree.channel, seed)
+        tree.tables(folder, takes)
+    return takes
+
+
+def _record(folder: Path, corpus: str, takes: Sequence[Take], channel: Channel, seed: int) -> None:
+    """Write the recordings; threads do, because the filters that take the time release Python."""
+
+    def one(take: Take) -> None:
+        save(folder / take.path, _performed(corpus, take, channel, seed), take.container)
+
+    originals = [take for take in takes if not take.copy_of]
+    with (
+        progress_bar(len(originals), f"fabricate {corpus}", "clip") as progress,
+        ThreadPoolExecutor(available_cores()) as threads,
+    ):
+        for _ in threads.map(one, originals):
             progress.update()
+    for take in takes:
+        if take.copy_of:
+            shutil.copyfile(folder / take.copy_of, folder / take.path)
 
 
-def _write_take(path: Path, corpus: str, take: Take, seed: int) -> None:
+def _performed(corpus: str, take: Take, channel: Channel, seed: int) -> Samples:
     voice = draw_voice(take.sex, generator(seed, corpus, take.speaker))
-    rng = generator(seed, corpus, take.path)
-    samples = synthesise(take.emotion, voice, take.text, rng, take.rate, take.intensity)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with soundfile.SoundFile(path, "w", take.rate, 1, "PCM_16") as file:
-        file.comment = NOTE
-        file.write(samples)
-
-
-def generator(*key: object) -> np.random.Generator:
-    """Return the random numbers that belong to a key, whatever was drawn before."""
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return np.random.default_rng(list(digest))
+    rng, rate = generator(seed, corpus, take.path), take.container.rate
+    dry = synthesise(take.emotion, voice, take.text, rng, rate, take.intensity)
+    return transmit(dry, channel, rate, rng)
 
 
 @contextmanager
@@ -152,15 +134,18 @@ def main(argv: Sequence[str]) -> None:
         example="python -m dataset_scripts.fabricate --out raw --corpora ravdess --speakers 6",
     )
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), metavar="C",
-                        help=f"of: {', '.join(CORPORA)} (default: all)")  # fmt: skip
-    parser.add_argument("--speakers", type=int, default=6, help="per corpus (default: 6)")
-    parser.add_argument("--clips", type=int, default=4, help="per speaker and emotion (default: 4)")
+    parser.add_argument("--corpora", nargs="+", metavar="C",
+                        help=f"of: {', '.join(corpus_names())} (default: all)")  # fmt: skip
+    parser.add_argument("--speakers", type=int, default=6,
+                        help="per corpus, as far as it has them (default: 6)")  # fmt: skip
+    parser.add_argument("--clips", type=int, default=4,
+                        help="per speaker and emotion, likewise (default: 4)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: 0)")
     args = parser.parse_args(argv)
     trees = fabricate(args.out, args.corpora, args.speakers, args.clips, args.seed)
     for corpus, takes in trees.items():
-        print(f"fabricated {len(takes)} clips of {args.speakers} speakers in {args.out / corpus}")
+        speakers = len({take.speaker for take in takes if take.speaker})
+        print(f"fabricated {len(takes)} clips of {speakers} speakers in {args.out / corpus}")
 
 
 if __name__ == "__main__":

@@ -97,12 +97,19 @@ def _facts(corpus: Corpus, clip: SourceClip) -> Row:
         "text_id": _prefixed(corpus, clip.text),
         "transcript": clip.transcript,
         "intensity": clip.intensity,
-        "elicitation": clip.elicitation or corpus.elicitation,
+        "elicitation": _elicitation(corpus, clip),
         "vocalisation": clip.vocalisation,
         "session": _prefixed(corpus, clip.session),
         "official_split": clip.official_split,
         "licence": corpus.licence,
     }
+
+
+def _elicitation(corpus: Corpus, clip: SourceClip) -> str:
+    """Return how a clip came about: fabricated ones are not what the corpus says of its own."""
+    if corpus.elicitation == "synthetic":
+        return corpus.elicitation
+    return clip.elicitation or corpus.elicitation
 
 
 def _prefixed(corpus: Corpus, identifier: str | None) -> str | None:

@@ -22,7 +22,7 @@ from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
 
 from dataset_scripts.build import build  # noqa: E402
-from dataset_scripts.fabricate import fabricate_ravdess  # noqa: E402
+from dataset_scripts.fabricate import fabricate_corpus  # noqa: E402
 from ser_generalize.embed import embed  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -74,7 +74,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def raw_ravdess(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fabricated RAVDESS tree of 4 actors with 30 clips each."""
     folder = tmp_path_factory.mktemp("raw") / "ravdess"
-    fabricate_ravdess(folder, speakers=4, clips=4)
+    fabricate_corpus("ravdess", folder, speakers=4, clips=4)
     return folder
 
 

@@ -1,0 +1,1 @@
+"""Speech without a speaker: voices, sounds, emotions and rooms, all of them by formula."""
