@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,10 +14,10 @@ from dataset_scripts.corpus import Corpus, Skipped, as_found, corpus_names, load
 from dataset_scripts.download import download
 from dataset_scripts.folds import FOLDS, digest, fold_table
 from dataset_scripts.parts import Contents, Part, finish_parts, plan_parts, read_parts
-from dataset_scripts.recordings import repetitions
-from dataset_scripts.shards import write_shards
+from dataset_scripts.recordings import Row, repetitions
+from dataset_scripts.shards import plan_shards, write_shards
 from dataset_scripts.tree import parse_tree
-from dataset_scripts.workers import add_workers
+from dataset_scripts.workers import Spread, add_workers, processes
 from ser_generalize.command import CommandParser, run_command
 from ser_generalize.errors import InputError, listing, one_of
 from ser_generalize.files import remove, staged, writing
@@ -45,25 +45,22 @@ def build(name: str, source: Path, out: Path, workers: int = 1) -> tuple[int, li
     clips, unusable = parse_tree(corpus, parse, source)
     staging = out / f".{name}.parts"
     try:
-        with writing(f"cannot write {out}"):
+        with writing(f"cannot write {out}"), processes(workers) as spread:
             staging.mkdir(parents=True, exist_ok=True)
             parts = plan_parts(corpus, clips, source, staging)
             _drop_others(staging, parts)
-            finish_parts(parts, workers, f"build {name}")
-            contents = read_parts(parts)
-            kept, left_out = _select(contents)
-            skipped = unusable + left_out
-            if any(kept):
-                targets = [part.target for part in parts]
-                _write(corpus, targets, contents, kept, skipped, source, out)
+            finish_parts(parts, spread, f"build {name}")
+            found = _select(parts, read_parts(parts), unusable)
+            if found.clips:
+                _write(corpus, found, source, out, spread)
             remove(staging)
     finally:
         for folder in (out / FOLDS, out):  # a refused build leaves no empty folder
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    if not any(kept):
-        raise InputError(_nothing_usable(corpus, source, skipped))
-    return sum(kept), skipped
+    if not found.clips:
+        raise InputError(_nothing_usable(corpus, source, found.skipped))
+    return len(found.clips), found.skipped
 
 
 def _check_replaceable(out: Path, target: Path, source: Path) -> None:
@@ -87,12 +84,25 @@ def _drop_others(staging: Path, parts: Sequence[Part]) -> None:
             remove(path)
 
 
-def _select(contents: Contents) -> tuple[list[bool], list[Skipped]]:
-    """Return which rows are kept, and all files that were read and are not."""
+@dataclass(frozen=True)
+class Selection:
+    """What goes into a dataset, and what does not."""
+
+    clips: list[Row]  # without their audio
+    parts: list[tuple[Path, int]]  # files with the audio, and their numbers of rows
+    sizes: list[int | None]  # bytes of the audio of all their rows, None of those left out
+    skipped: list[Skipped]
+
+
+def _select(parts: Sequence[Part], contents: Contents, unusable: list[Skipped]) -> Selection:
     reasons = repetitions(contents.rows)
     repeated = [Skipped(contents.paths[row], reason) for row, reason in reasons.items()]
-    kept = [position not in reasons for position in range(len(contents.rows))]
-    return kept, contents.skipped + repeated
+    return Selection(
+        [row for position, row in enumerate(contents.rows) if position not in reasons],
+        [(part.target, count) for part, count in zip(parts, contents.counts, strict=True)],
+        [None if row in reasons else size for row, size in enumerate(contents.sizes)],
+        unusable + contents.skipped + repeated,
+    )
 
 
 def _nothing_usable(corpus: Corpus, source: Path, skipped: Sequence[Skipped]) -> str:
@@ -101,27 +111,18 @@ def _nothing_usable(corpus: Corpus, source: Path, skipped: Sequence[Skipped]) ->
     return f"{corpus.title}: of {files} in {source} none is usable ({reasons})"
 
 
-def _write(
-    corpus: Corpus,
-    parts: Sequence[Path],
-    contents: Contents,
-    kept: Sequence[bool],
-    skipped: Sequence[Skipped],
-    source: Path,
-    out: Path,
-) -> None:
-    """Write from the parts all that a build leaves in `out`."""
-    clips, sizes = list(compress(contents.rows, kept)), list(compress(contents.sizes, kept))
-    folds = fold_table(clips)
-    summary = summarise(corpus, clips, len(skipped)) | {"folds": digest(folds)}
+def _write(corpus: Corpus, found: Selection, source: Path, out: Path, spread: Spread) -> None:
+    """Write all that a build leaves in `out`."""
+    folds = fold_table(found.clips)
+    summary = summarise(corpus, found.clips, len(found.skipped)) | {"folds": digest(folds)}
     fold_file = out / FOLDS / f"{corpus.name}.parquet"
     # Card, shards and folds are complete on disk before any of them replaces what is there.
     with contextlib.ExitStack() as stack:
         card = stack.enter_context(staged(out / "README.md"))
         folder = stack.enter_context(staged(out / corpus.name))
         folder.mkdir()
-        write_shards(corpus.name, parts, kept, sizes, folder)
-        (folder / SKIPPED_FILE).write_text(_skipped_table(skipped, source), encoding="utf-8")
+        write_shards(plan_shards(corpus.name, found.parts, found.sizes, folder), spread)
+        (folder / SKIPPED_FILE).write_text(_skipped_table(found.skipped, source), encoding="utf-8")
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         if folds.num_rows:
             pq.write_table(folds, stack.enter_context(staged(fold_file)))

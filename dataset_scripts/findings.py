@@ -15,7 +15,7 @@ KINDS = {
     "extra": "a second file of a clip, or a clip that the manifest does not list",
     "altered": "other bytes than published",
     "corrupt": "cannot be decoded, or holds no usable sound",
-    "unusable": "the loading script makes no clip of it",
+    "unusable": "known to be no clip; the loading script leaves it out",
     "duplicated": "the same recording as another clip",
     "conflicting": "the same recording as a clip of another label or speaker",
     "miscounted": "more or fewer clips of a label or speaker than in a complete copy",
@@ -107,7 +107,7 @@ def _corrupt(copy: Copy) -> Iterator[Finding]:
 def _unusable(copy: Copy) -> Iterator[Finding]:
     for path, reason in copy.skipped.items():
         if path in copy.files:
-            yield Finding("unusable", path, reason, path in copy.confirmed)
+            yield Finding("unusable", path, reason, published=True)  # known from other copies
 
 
 def _repeated(copy: Copy) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from ser_generalize.errors import InputError
 from ser_generalize.labels import LABEL_SETS, NATIVE
 from ser_generalize.protocols import leave_one_speaker_out
 
+NATIVE_COLUMN = "native_label"
 FOLDS = "folds"  # the config, and its folder with a file for every corpus
 # Test and validation rows; what is in neither is trained on. `labels` is the label set: which
 # speakers share a fold depends on how many of their clips are inside it.
@@ -23,8 +24,8 @@ SCHEMA = pa.schema(
 def fold_table(rows: Sequence[Row]) -> pa.Table:
     """Return the folds of one corpus's clips, all label sets below one another.
 
-    `rows` are Clips in the order of their ids. A label set under which the corpus has too few
-    speakers to leave one out has no rows.
+    `rows` are Clips in the order of their ids. A label set under which the corpus has fewer than
+    two speakers or two classes has no rows.
     """
     found = [row for labels in (*LABEL_SETS, NATIVE) for row in _loso(rows, labels)]
     return pa.Table.from_pylist(found, schema=SCHEMA)
@@ -38,14 +39,17 @@ def digest(table: pa.Table) -> str | None:
 
 
 def _loso(rows: Sequence[Row], labels: str) -> list[Row]:
-    inside = [row for row in rows if row[_column(labels)] is not None]
+    column = NATIVE_COLUMN if labels == NATIVE else f"label{len(LABEL_SETS[labels])}"
+    inside = [row for row in rows if row[column] is not None]
     corpora, speakers, hashes = (
         np.array([row[name] for row in inside], dtype=object)
         for name in ("corpus", "speaker", "sha256")
     )
+    if len({row[column] for row in inside}) < 2:  # nothing to tell apart
+        return []
     try:
         folds = leave_one_speaker_out(corpora, speakers)
-    except InputError:  # fewer than two groups of speakers: the protocol has no fold here
+    except InputError:  # fewer than two known speakers: the protocol has no fold here
         return []
     for fold in folds:
         fold.check(speakers, hashes)
@@ -55,7 +59,3 @@ def _loso(rows: Sequence[Row], labels: str) -> list[Row]:
         for fold in folds
         for position in fold.test
     ]
-
-
-def _column(labels: str) -> str:
-    return "native_label" if labels == NATIVE else f"label{len(LABEL_SETS[labels])}"

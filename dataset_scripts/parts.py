@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dataset_scripts.corpus import Corpus, Skipped
 from dataset_scripts.recordings import Row
-from dataset_scripts.workers import spread
+from dataset_scripts.workers import Spread
 from ser_generalize.audio import BadAudioError, encode_flac, pcm_sha256, read_pcm
 from ser_generalize.command import progress_bar
 from ser_generalize.files import staged
@@ -21,10 +21,10 @@ from ser_generalize.labels import EMOTIONS, FIVE, FOUR, in_label_set
 from ser_generalize.schema import SAMPLING_RATE, SourceClip, clip_features
 
 PART_CLIPS = 64  # what a kill costs each worker; a few megabytes
-SKIPPED = b"skipped"  # key of the reasons in a part's metadata: [[path, reason], ...]
-# Beside the columns of a Clip: where it was found below the source, and the size of its FLAC.
-EXTRA_COLUMNS = (pa.field("path", pa.string()), pa.field("flac_bytes", pa.int64()))
-# What a finished part depends on beside its sources. Change the number when this file changes.
+# Key of a part's metadata: all that its rows say but for the audio, as JSON, since reading that is
+# many times faster than reading the columns.
+CONTENTS = b"contents"
+# What a part depends on beside its sources; the number changes with how clips are read or stored.
 FORMAT = [1, *(f"{name} {version(name)}" for name in ("soundfile", "soxr", "av", "pyarrow"))]
 
 
@@ -42,6 +42,7 @@ class Part:
 class Contents:
     """What parts hold but for the audio: one row, path and size of the FLAC in bytes per clip."""
 
+    counts: list[int]  # of rows in each part
     rows: list[Row]
     paths: list[Path]
     sizes: list[int]
@@ -116,24 +117,13 @@ def _prefixed(corpus: Corpus, identifier: str | None) -> str | None:
     return None if identifier is None else f"{corpus.name}:{identifier}"
 
 
-def finish_parts(parts: Sequence[Part], workers: int, what: str) -> None:
+def finish_parts(parts: Sequence[Part], spread: Spread, what: str) -> None:
     """Write every part that an earlier, killed build has not left behind whole."""
     missing = [part for part in parts if not _is_whole(part.target)]
-    schema = part_schema()  # handed over: a worker need not import `datasets` for it
-    with (
-        progress_bar(sum(len(part.files) for part in missing), what, "clip") as progress,
-        spread(partial(_write_part, schema), missing, workers) as written,
-    ):
-        for clips in written:
+    schema = clip_features().arrow_schema  # handed over: a worker need not import `datasets`
+    with progress_bar(sum(len(part.files) for part in missing), what, "clip") as progress:
+        for clips in spread(partial(_write_part, schema), missing):
             progress.update(clips)
-
-
-def part_schema() -> pa.Schema:
-    """Return the columns of a part: those of a Clip, then EXTRA_COLUMNS."""
-    schema = clip_features().arrow_schema
-    for field in EXTRA_COLUMNS:
-        schema = schema.append(field)
-    return schema
 
 
 def _is_whole(part: Path) -> bool:
@@ -147,46 +137,50 @@ def _is_whole(part: Path) -> bool:
 def _write_part(schema: pa.Schema, part: Part) -> int:
     """Decode the clips of a part and write it; return their number. Runs in a worker."""
     rows: list[Row] = []
+    paths: list[str] = []
     skipped: list[tuple[str, str]] = []
     for file, facts in zip(part.files, part.facts, strict=True):
         path = file.relative_to(part.source).as_posix()
         try:
-            rows.append({**facts, **_audio(file, facts["clip_id"]), "path": path})
+            rows.append(facts | _audio(file, facts["clip_id"]))
+            paths.append(path)
         except BadAudioError as error:
             skipped.append((path, str(error)))
         except OSError as error:
             skipped.append((path, f"cannot be read ({error.strerror or error})"))
     table = pa.Table.from_pylist(rows, schema=schema)
-    table = table.replace_schema_metadata({**schema.metadata, SKIPPED: json.dumps(skipped)})
+    sizes = [len(row.pop("audio")["bytes"]) for row in rows]
+    contents = {"rows": rows, "paths": paths, "sizes": sizes, "skipped": skipped}
     with staged(part.target) as temporary:
-        pq.write_table(table, temporary, compression="none")  # FLAC is compressed
+        pq.write_table(
+            table.replace_schema_metadata({CONTENTS: json.dumps(contents)}),
+            temporary,
+            use_dictionary=False,
+            write_statistics=False,
+            compression="none",  # FLAC is
+        )
     return len(part.files)
 
 
 def _audio(file: Path, clip_id: str) -> Row:
     """Return the columns of a row for which its file has to be read."""
     pcm, source_rate = read_pcm(file)
-    flac = encode_flac(pcm)
     return {
-        "audio": {"bytes": flac, "path": f"{clip_id.partition('/')[2]}.flac"},
+        "audio": {"bytes": encode_flac(pcm), "path": f"{clip_id.partition('/')[2]}.flac"},
         "duration": len(pcm) / SAMPLING_RATE,
         "source_sampling_rate": source_rate,
         "sha256": pcm_sha256(pcm),
-        "flac_bytes": len(flac),
     }
 
 
 def read_parts(parts: Sequence[Part]) -> Contents:
     """Return what the parts hold but for the audio."""
-    contents = Contents([], [], [], [])
-    extra = [field.name for field in EXTRA_COLUMNS]
-    columns = [name for name in clip_features() if name != "audio"]
+    contents = Contents([], [], [], [], [])
     for part in parts:
-        table = pq.read_table(part.target, columns=[*columns, *extra])
-        contents.rows.extend(table.select(columns).to_pylist())
-        paths, sizes = (table.column(name).to_pylist() for name in extra)
-        contents.paths.extend(part.source / path for path in paths)
-        contents.sizes.extend(sizes)
-        for path, reason in json.loads(table.schema.metadata[SKIPPED]):
-            contents.skipped.append(Skipped(part.source / path, reason))
+        found = json.loads(pq.read_schema(part.target).metadata[CONTENTS])
+        contents.counts.append(len(found["rows"]))
+        contents.rows.extend(found["rows"])
+        contents.paths.extend(part.source / path for path in found["paths"])
+        contents.sizes.extend(found["sizes"])
+        contents.skipped.extend(Skipped(part.source / path, why) for path, why in found["skipped"])
     return contents

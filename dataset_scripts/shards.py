@@ -1,67 +1,88 @@
 """From the parts of a corpus to its shards, a few hundred clips in memory at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataset_scripts.workers import Spread
 from ser_generalize.schema import clip_features
 
-SHARD_BYTES = 450_000_000  # of audio; the Hub asks for files below 500 MB
+# Of audio. The Hub asks for files below 500 MB; smaller ones are written by several processes.
+SHARD_BYTES = 150_000_000
 # The Hub's viewer reads one row group at a time; a hundred short clips are a few megabytes.
 ROW_GROUP = 100
 
 
-def write_shards(
-    corpus: str, parts: Sequence[Path], kept: Sequence[bool], sizes: Sequence[int], folder: Path
-) -> None:
-    """Write the kept rows of some parts, in their order, to `folder/<corpus>-N-of-M.parquet`.
+@dataclass(frozen=True)
+class Shard:
+    """A file to write: the parts that its rows come from, and which of theirs they are."""
 
-    `kept` says of every row of the parts whether it is; `sizes` are the bytes of those that are.
+    target: Path
+    parts: tuple[tuple[Path, tuple[bool, ...]], ...]
+
+
+def plan_shards(
+    corpus: str, parts: Sequence[tuple[Path, int]], sizes: Sequence[int | None], folder: Path
+) -> list[Shard]:
+    """Lay out `folder/<corpus>-N-of-M.parquet`, with the rows of the parts in their order.
+
+    `parts` are files and their numbers of rows; `sizes` are the bytes of the audio of all their
+    rows, one after the other, None for a row that is left out.
+    """
+    numbers = _assign(sizes)
+    pieces: dict[int, list[tuple[Path, tuple[bool, ...]]]] = {}
+    start = 0
+    for part, rows in parts:
+        here = numbers[start : start + rows]
+        start += rows
+        for number in sorted({other for other in here if other is not None}):
+            mask = tuple(other == number for other in here)
+            pieces.setdefault(number, []).append((part, mask))
+    return [
+        Shard(folder / f"{corpus}-{number:05d}-of-{len(pieces):05d}.parquet", tuple(pieces[number]))
+        for number in pieces
+    ]
+
+
+def _assign(sizes: Sequence[int | None]) -> list[int | None]:
+    """Return the number of the shard that each row belongs to."""
+    numbers: list[int | None] = []
+    number = bytes_so_far = 0
+    for size in sizes:
+        if size is not None:
+            if bytes_so_far and bytes_so_far + size > SHARD_BYTES:
+                number, bytes_so_far = number + 1, 0
+            bytes_so_far += size
+        numbers.append(None if size is None else number)
+    return numbers
+
+
+def write_shards(shards: Sequence[Shard], spread: Spread) -> None:
+    """Write the shards.
+
     Content-defined chunks let the Hub store once what did not change between versions.
     """
-    shards = list(_split(sizes))
-    groups = _regroup(_kept_rows(parts, kept), [size for shard in shards for size in shard])
-    for number, shard in enumerate(shards):
-        path = folder / f"{corpus}-{number:05d}-of-{len(shards):05d}.parquet"
-        schema = clip_features().arrow_schema
-        with pq.ParquetWriter(path, schema, use_content_defined_chunking=True) as writer:
-            for _ in shard:
-                writer.write_table(next(groups).cast(schema))
+    for _ in spread(partial(_write_shard, clip_features().arrow_schema), shards):
+        pass
 
 
-def _split(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Yield, for every shard, the numbers of rows in its row groups."""
-    clips = bytes_so_far = 0
-    for size in sizes:
-        if clips and bytes_so_far + size > SHARD_BYTES:
-            yield _row_groups(clips)
-            clips = bytes_so_far = 0
-        clips += 1
-        bytes_so_far += size
-    yield _row_groups(clips)
+def _write_shard(schema: pa.Schema, shard: Shard) -> None:
+    with pq.ParquetWriter(shard.target, schema, use_content_defined_chunking=True) as writer:
+        for group in _row_groups(schema, shard):
+            writer.write_table(group)
 
 
-def _row_groups(clips: int) -> list[int]:
-    whole, rest = divmod(clips, ROW_GROUP)
-    return [ROW_GROUP] * whole + [rest] * (rest > 0)
-
-
-def _kept_rows(parts: Sequence[Path], kept: Sequence[bool]) -> Iterator[pa.Table]:
-    start = 0
-    for part in parts:
-        table = pq.read_table(part)
-        mask = pa.array(kept[start : start + table.num_rows], pa.bool_())
-        start += table.num_rows
-        yield table.select(list(clip_features())).filter(mask)
-
-
-def _regroup(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
-    """Yield the same rows in tables of these sizes."""
-    waiting = next(tables)
-    for size in sizes:
-        while waiting.num_rows < size:
-            waiting = pa.concat_tables([waiting, next(tables)])
-        yield waiting.slice(0, size).combine_chunks()
-        waiting = waiting.slice(size)
+def _row_groups(schema: pa.Schema, shard: Shard) -> Iterator[pa.Table]:
+    waiting = schema.empty_table()
+    for part, mask in shard.parts:
+        table = pq.read_table(part).select(schema.names).cast(schema)
+        waiting = pa.concat_tables([waiting, table.filter(pa.array(mask))])
+        while waiting.num_rows >= ROW_GROUP:
+            yield waiting.slice(0, ROW_GROUP).combine_chunks()
+            waiting = waiting.slice(ROW_GROUP)
+    if waiting.num_rows:
+        yield waiting.combine_chunks()

@@ -13,7 +13,7 @@ from dataset_scripts.corpus import AUDIO_SUFFIXES, as_found, corpus_names, load_
 from dataset_scripts.findings import KINDS, Copy, Finding, Heard, find_all
 from dataset_scripts.manifest import Manifest, locate, locate_by_content, read_manifest
 from dataset_scripts.tree import parse_tree
-from dataset_scripts.workers import add_workers, spread
+from dataset_scripts.workers import add_workers, processes
 from ser_generalize.audio import BadAudioError, pcm_sha256, read_pcm
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import listing, one_of
@@ -57,9 +57,9 @@ def _hear(tasks: Sequence[tuple[Path, bool]], workers: int, what: str) -> list[t
     heard: list[tuple[Path, Heard]] = []
     with (
         progress_bar(len(tasks), what, "file") as progress,
-        spread(_hear_chunk, chunks, workers) as results,
+        processes(workers) as spread,
     ):
-        for result in results:
+        for result in spread(_hear_chunk, chunks):
             heard += result
             progress.update(len(result))
     return heard

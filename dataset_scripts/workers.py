@@ -1,20 +1,31 @@
 """Work spread over processes that end with their parent, whichever way it ends."""
 
 import argparse
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from multiprocessing import get_context, parent_process
+from typing import Any, Protocol, TypeVar
 
 from ser_generalize.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+class Spread(Protocol):
+    """What `processes` yields."""
+
+    def __call__(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[Result]:
+        """Yield `function(task)` of every task, in the order in which they are done."""
+        ...
+
 
 OUT_OF_MEMORY = (
     "a process that read the audio ended for want of memory, or was killed; what was finished "
@@ -47,35 +58,48 @@ def _number_of_processes(text: str) -> int:
 
 
 @contextmanager
-def spread(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Iterator[Result]]:
-    """Yield the results of `function(task)` for every task, in the order in which they are done.
+def processes(workers: int) -> Iterator[Spread]:
+    """Yield a function that spreads tasks over so many processes, which are started when needed.
 
-    One task, or one worker, stays in this process. Leaving the block drops the tasks that were not
-    begun and waits for those that were. Raises InputError where a process ends unexpectedly.
+    `spread(function, tasks)` yields the results in the order in which they are done; one task, or
+    one worker, stays in this process. After a failure the tasks that were not begun are dropped and
+    those that were are waited for. Raises InputError where a process ends unexpectedly.
     """
-    try:
+    pool: ProcessPoolExecutor | None = None
+
+    def spread(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        nonlocal pool
         if min(workers, len(tasks)) <= 1:
-            yield map(function, tasks)
-            return
-        # A process forked from one that has threads (pyarrow's, tqdm's) may hang: start afresh.
-        pool = ProcessPoolExecutor(
-            min(workers, len(tasks)), multiprocessing.get_context("spawn"), _end_with_parent
-        )
-        try:
-            with _ctrl_c_is_for_the_parent():
-                begun = [pool.submit(function, task) for task in tasks]
-            yield (future.result() for future in as_completed(begun))
-        finally:
-            pool.shutdown(cancel_futures=True)
+            return map(function, tasks)
+        if pool is None:
+            # One forked from a process with threads (pyarrow's, tqdm's) may hang: start afresh.
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent)
+        with _ctrl_c_is_for_the_parent():
+            begun = [pool.submit(function, task) for task in tasks]
+        return _results(begun)
+
+    try:
+        yield spread
     except (BrokenProcessPool, MemoryError) as error:
         raise InputError(OUT_OF_MEMORY) from error
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def _results(begun: Sequence["Future[Any]"]) -> Iterator[Any]:
+    try:
+        for future in as_completed(begun):
+            yield future.result()
+    finally:  # before anybody removes the folder that workers write to
+        for future in begun:
+            future.cancel()
+        wait(begun)
 
 
 def _end_with_parent() -> None:
     """Watch the parent from within a worker: killed, it could not tell its workers to stop."""
-    parent = multiprocessing.parent_process()
+    parent = parent_process()
     assert parent is not None
 
     def watch() -> None:

@@ -5,6 +5,7 @@ An mp4 is decoded by PyAV, which brings its own FFmpeg: none has to be installed
 
 import hashlib
 import io
+import math
 import struct
 from collections.abc import Collection
 from pathlib import Path
@@ -53,9 +54,9 @@ def read_pcm(path: Path) -> tuple[Pcm, int]:
     """
     data = path.read_bytes()
     _check_container(data)
-    mono, rate = _decode(data, "float64")
-    pcm = to_pcm(mono, rate)
-    _check_samples(pcm / 32768, SAMPLING_RATE)  # above 8 kHz there may have been all the sound
+    mono, rate = _decode(data)
+    pcm = mono if mono.dtype == np.int16 else to_pcm(mono, rate)
+    _check_samples(pcm, SAMPLING_RATE, 32768)  # above 8 kHz there may have been all the sound
     return pcm, rate
 
 
@@ -63,12 +64,14 @@ def to_pcm(samples: NDArray[np.float64], rate: int) -> Pcm:
     """Resample mono samples in [-1, 1] to 16 kHz and quantise; 16-bit 16-kHz input stays exact."""
     if rate != SAMPLING_RATE:
         samples = soxr.resample(samples, rate, SAMPLING_RATE)
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    scaled = samples * 32768.0
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
 
 
 def pcm_sha256(pcm: Pcm) -> str:
     """Return the identity of a recording: SHA-256 over its little-endian 16-bit samples."""
-    return hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(pcm, "<i2").data).hexdigest()
 
 
 def encode_flac(pcm: Pcm) -> bytes:
@@ -87,13 +90,13 @@ def decode_clip(data: bytes) -> NDArray[np.float32]:
     return mono if rate == SAMPLING_RATE else soxr.resample(mono, rate, SAMPLING_RATE)
 
 
-def _decode(data: bytes, dtype: str) -> tuple[NDArray[Any], int]:
+def _decode(data: bytes, dtype: str = "") -> tuple[NDArray[Any], int]:
+    """Return mono samples and their rate; by default float64, but int16 where they are that."""
     is_mp4 = data[4:8] == MP4_BRAND
     samples, rate = (_read_mp4 if is_mp4 else _read_soundfile)(data, dtype)
-    if not np.isfinite(samples).all():
-        raise BadAudioError("holds samples that are not finite numbers (NaN or infinity)")
-    mono = samples.mean(axis=1)
-    _check_samples(mono, rate)
+    with np.errstate(invalid="ignore"):  # infinities that cancel leave a NaN, which is refused
+        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    _check_samples(mono, rate, 32768 if mono.dtype == np.int16 else 1)
     return mono, rate
 
 
@@ -101,7 +104,9 @@ def _read_soundfile(data: bytes, dtype: str) -> tuple[NDArray[Any], int]:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check_length(file.frames, file.samplerate)
-            return file.read(dtype=dtype, always_2d=True), file.samplerate
+            kind = (file.samplerate, file.channels, file.subtype)
+            default = "int16" if kind == (SAMPLING_RATE, 1, "PCM_16") else "float64"
+            return file.read(dtype=dtype or default, always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
         # its str() names a memory address, which would differ in every build
         raise BadAudioError(f"not audio that soundfile can decode: {error.error_string}") from error
@@ -140,7 +145,7 @@ def _read_stream(container: "InputContainer", dtype: str) -> tuple[NDArray[Any],
                 pieces.append(frame.to_ndarray().mean(axis=0))
     if not pieces:
         raise BadAudioError("an mp4 whose audio stream is empty")
-    return np.concatenate(pieces).astype(dtype)[:, np.newaxis], decoded.sample_rate
+    return np.concatenate(pieces).astype(dtype or "float64")[:, np.newaxis], decoded.sample_rate
 
 
 def _check_stream(kinds: Collection[tuple[str, str, int]], channels: int) -> None:
@@ -205,12 +210,15 @@ def _check_size(found: int, announced: int) -> None:
         raise BadAudioError(f"truncated: {found} of {announced} bytes of samples are there")
 
 
-def _check_samples(mono: NDArray[np.floating], rate: int) -> None:
+def _check_samples(mono: NDArray[Any], rate: int, full_scale: int = 1) -> None:
     if len(mono) < MINIMUM_SECONDS * rate:
         raise BadAudioError(
             f"too short: {len(mono) / rate:.3f} s, at least {MINIMUM_SECONDS} s is needed"
         )
-    peak = np.abs(mono).max()
+    # As Python numbers: -(-32768) does not fit 16 bits. A NaN among the samples is their maximum.
+    peak = max(mono.max().item(), -mono.min().item()) / full_scale
+    if not math.isfinite(peak):
+        raise BadAudioError("holds samples that are not finite numbers (NaN or infinity)")
     if peak < SILENCE:
         raise BadAudioError("silent: no sample rises above -80 dBFS")
     if peak > OVERLOAD:

@@ -301,3 +301,11 @@ def test_real_ravdess_actor_01_is_as_published_and_the_others_are_resampled(shar
         f"Actor_{actor:02}" for actor in range(2, 13)
     }
     assert kinds["duplicated"] == [TWIN]
+
+
+def test_real_crema_d_clips_are_as_published(shared: Path) -> None:
+    published = read_manifest(shared / "manifests" / "crema_d.tsv")
+    copy, findings = verify("crema_d", shared / "corpora" / "crema_d", published)
+    assert len(copy.confirmed) == len(copy.clips) == 7
+    assert {finding.kind for finding in findings} == {"missing", "miscounted"}
+    assert sum(finding.kind == "missing" for finding in findings) == len(published) - 7
