@@ -10,8 +10,9 @@ from ser_generalize.errors import one_of
 
 COMMANDS = {
     "demo": "everything, on a fabricated corpus, in minutes, offline",
-    "embed": "run every clip of a dataset through a frozen Whisper encoder",
+    "embed": "run every clip of a dataset through a frozen encoder",
     "train": "train and score a head on speakers it never heard",
+    "push": "publish an embedding store on the Hub",
     "report": "tables, intervals, figures and a page from finished runs",
 }
 

@@ -33,7 +33,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     """Run `main(argv)` and return the exit code: 0, 2 for an expected mistake, 130 for Ctrl-C."""
-    first = os.environ.get("RANK", "0") == "0"  # of a launch: one line, not one of every process
+    first = is_first_process()
     try:
         main(argv)
     except (InputError, OSError) as error:
@@ -47,6 +47,11 @@ def run_command(name: str, main: Callable[[Sequence[str]], None], argv: Sequence
             print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def is_first_process() -> bool:
+    """Return whether to speak: of a launch one process does, not every one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _one_line(error: InputError | OSError) -> str:

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
 from datasets import (
     Audio,
     Dataset,
+    DatasetBuilder,
+    Features,
     concatenate_datasets,
     disable_progress_bars,
     get_dataset_config_names,
@@ -34,14 +37,7 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
     `dataset` is a Hub id or a folder that `dataset_scripts.build` wrote. Raises InputError where it
     cannot be loaded, lacks a corpus asked for, holds other columns than a Clip's, or a clip twice.
     """
-    if not Path(dataset).is_dir() and not is_hub_id(dataset):  # the Hub takes long to say no
-        raise InputError(
-            f"dataset {dataset} is neither a folder nor a Hub id ORG/NAME; give a folder made by "
-            "`python -m dataset_scripts.build`"
-        )
-    with _loading(dataset):
-        available = [n for n in get_dataset_config_names(dataset) if n not in GROUPED_CONFIGS]
-    names = _check_corpora(dataset, corpora, available)
+    names = _corpora(dataset, corpora)
     with _loading(dataset):
         parts = [
             load_dataset(dataset, name, split="train", cache_dir=_cache_folder(dataset, name))
@@ -50,10 +46,27 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
     clips = concatenate_datasets(
         [_undecoded(dataset, name, part) for name, part in zip(names, parts, strict=True)]
     )
-    repeated = [clip_id for clip_id, count in Counter(clips["clip_id"]).items() if count > 1]
+    check_once(dataset, clips["clip_id"])
+    return clips
+
+
+def find_files(dataset: str, corpora: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Return the addresses of the Parquet files of some corpora, to read them where they lie.
+
+    They are paths or, of the Hub, `hf://` addresses of one commit. Raises InputError as
+    `load_clips` does.
+    """
+    names = _corpora(dataset, corpora)
+    with _loading(dataset):
+        builders = {name: load_dataset_builder(dataset, name) for name in names}
+        return {name: _data_files(builder) for name, builder in builders.items()}
+
+
+def check_once(dataset: str, clip_ids: Sequence[str]) -> None:
+    """Raise InputError where a clip is there twice: no row could be told from the other."""
+    repeated = [clip_id for clip_id, count in Counter(clip_ids).items() if count > 1]
     if repeated:
         raise InputError(f"dataset {dataset} holds clips more than once: {listing(repeated, 3)}")
-    return clips
 
 
 def fingerprint(clips: Dataset) -> str:
@@ -95,16 +108,25 @@ def _cache_folder(dataset: str, name: str) -> str | None:
     """
     if not Path(dataset).is_dir():
         return None  # of the Hub: kept apart by commit
-    files = load_dataset_builder(dataset, name).config.data_files
-    paths = [Path(path) for split in files.values() for path in split]
+    paths = [Path(path) for path in _data_files(load_dataset_builder(dataset, name))]
     state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     digest = hashlib.sha256(repr(state).encode()).hexdigest()
     return str(Path(datasets_config.HF_DATASETS_CACHE) / f"ser-generalize-{digest[:16]}")
 
 
-def _check_corpora(
-    dataset: str, wanted: Sequence[str] | None, available: Sequence[str]
-) -> Sequence[str]:
+def _data_files(builder: DatasetBuilder) -> list[str]:
+    return [str(path) for split in builder.config.data_files.values() for path in split]
+
+
+def _corpora(dataset: str, wanted: Sequence[str] | None) -> Sequence[str]:
+    """Return the configs to read, those asked for or all that are a corpus."""
+    if not Path(dataset).is_dir() and not is_hub_id(dataset):  # the Hub takes long to say no
+        raise InputError(
+            f"dataset {dataset} is neither a folder nor a Hub id ORG/NAME; give a folder made by "
+            "`python -m dataset_scripts.build`"
+        )
+    with _loading(dataset):
+        available = [n for n in get_dataset_config_names(dataset) if n not in GROUPED_CONFIGS]
     if not available:
         raise InputError(
             f"dataset {dataset} has no config for a corpus; give a folder made by "
@@ -133,20 +155,30 @@ def _why_not_loaded(dataset: str, error: Exception) -> str:
 
 def _undecoded(dataset: str, name: str, part: Dataset) -> Dataset:
     """Return a corpus with the columns of a Clip and its audio as bytes, if it can be one."""
-    wanted = clip_features()
     here = f"dataset {dataset}, config {name}"
-    missing = [column for column in wanted if column not in part.column_names]
+    check_features(here, part.features)
+    part = part.select_columns(list(clip_features())).cast_column("audio", Audio(decode=False))
+    check_not_null(here, part.data)
+    return part
+
+
+def check_features(here: str, found: Features) -> None:
+    """Raise InputError where these are not the columns of a Clip, decoded or not."""
+    wanted = clip_features() | {"audio": Audio(decode=False)}
+    missing = [column for column in wanted if column not in found]
     if missing:
         raise InputError(
             f"{here}: the columns {', '.join(missing)} are missing; "
             "it was not made by this package, or by an older version of it"
         )
-    part = part.select_columns(list(wanted)).cast_column("audio", Audio(decode=False))
-    wanted = wanted | {"audio": Audio(decode=False)}
-    odd = [column for column in wanted if part.features[column] != wanted[column]]
+    found = found | {"audio": Audio(decode=False)}
+    odd = [column for column in wanted if found[column] != wanted[column]]
     if odd:  # above all other class names: the same integer would mean another emotion
         raise InputError(f"{here}: {', '.join(odd)} have another type or other classes than here")
-    null = [column for column in NEVER_NULL if part.data.column(column).null_count]
+
+
+def check_not_null(here: str, rows: pa.Table) -> None:
+    """Raise InputError where what a clip is found and ordered by is null."""
+    null = [column for column in NEVER_NULL if rows.column(column).null_count]
     if null:
         raise InputError(f"{here}: {', '.join(null)} may not be null")
-    return part

@@ -1,82 +1,79 @@
-"""The embedding store: every layer's mean and deviation of every clip, one pass per encoder.
+"""The embedding store: what an encoder says of every clip, layer by layer, in one pass.
 
-A store is a folder of Parquet shards and a manifest. Shards are complete or absent (written aside,
-then renamed), the manifest is written last, and rows are found by clip id and audio hash, never by
-position: a store that lags behind its dataset is an error, not a shifted label.
+A store is a folder of shards, an index and a manifest. Shards are complete or absent (written
+aside, then renamed); the index, a row a shard, is made of them, and the manifest is written last.
+Rows are found by clip id and audio hash, never by position: a store that lags behind its dataset is
+an error, not a shifted label.
 """
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's or httpx2's
 from numpy.typing import NDArray
 
-from ser_generalize.errors import InputError, listing
-from ser_generalize.files import staged, write_text, writing
+from ser_generalize.errors import InputError, listing, silenced
+from ser_generalize.files import remove, staged, write_text, writing
+from ser_generalize.hub import is_hub_id
+from ser_generalize.index import Place, find_targets, make_index, open_index, places
+from ser_generalize.shards import (
+    SUFFIX,
+    ClipRow,
+    Embeddings,
+    StoreKey,
+    check_same,
+    checksum,
+    read_layer,
+    read_shard,
+    write_shard,
+)
+
+__all__ = ["ClipRow", "Embeddings", "StoreKey"]
 
 MANIFEST = "manifest.json"
-METADATA_KEY = b"ser_generalize"
-FORMAT = 1
-
-Embeddings = NDArray[np.float16]  # [clips, layers, 2, width]: the mean and the deviation
-
-
-@dataclass(frozen=True)
-class StoreKey:
-    """What every row of a store has in common; two keys never share a store."""
-
-    encoder: str = field(compare=False)  # what it is called; what it is, the revision says
-    revision: str
-    window: str
-    layers: int
-    width: int
-    format: int = FORMAT
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one clip's embedding."""
-        return self.layers, 2, self.width
+INDEX = "index.feather"
+CARD = "README.md"  # of a store that was pulled from the Hub
+LOCK = ".lock"
+READERS = 4  # threads; more find memory busy
 
 
-def write_shard(
-    store: Path,
-    name: str,
-    key: StoreKey,
-    clip_ids: Sequence[str],
-    hashes: Sequence[str],
-    values: Embeddings,
-) -> None:
-    """Write one shard atomically; `values` has shape [clips, layers, 2, width]."""
-    schema = _schema(key)
-    rows = pa.FixedSizeBinaryArray.from_buffers(
-        schema.field("embedding").type,
-        len(values),
-        [None, pa.py_buffer(np.ascontiguousarray(values, dtype="<f2"))],
-    )
-    table = pa.table([list(clip_ids), list(hashes), rows], schema)
-    with _writing(store), staged(store / f"{name}.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+def find_store(name: str | Path) -> Path:
+    """Return the folder of a store, which for a Hub id ORG/NAME is a download in the Hub's cache.
+
+    Raises InputError for a name that is neither, and where the Hub does not give it.
+    """
+    if Path(name).exists() or not is_hub_id(str(name)):
+        return Path(name)
+    wanted = [f"*{SUFFIX}", INDEX, MANIFEST]
+    try:
+        with silenced("huggingface_hub"):
+            store = snapshot_download(str(name), repo_type="dataset", allow_patterns=wanted)
+    except (HTTPError, OSError, ValueError) as error:
+        raise InputError(
+            f"embedding store {name} is neither a folder nor a dataset that the Hub gives "
+            f"({type(error).__name__}); make one with `ser-generalize embed`, or log in with "
+            "`hf auth login` where it is gated"
+        ) from error
+    if not (Path(store) / MANIFEST).is_file():
+        raise InputError(f"{name} on the Hub is no embedding store (it holds no {MANIFEST})")
+    return Path(store)
 
 
-def write_manifest(store: Path, key: StoreKey, skipped: Sequence[dict[str, str]]) -> None:
-    """Write the manifest, whose existence says that an `embed` into this store has finished."""
-    clips = len(held_clips(store, key))
-    manifest = asdict(key) | {"clips": clips, "skipped": list(skipped)}
-    with _writing(store):
-        write_text(store / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+@contextmanager
+def writable(store: Path) -> Iterator[None]:
+    """Hold a store to write to, made if it is not there, so that no second `embed` writes to it.
 
-
-def open_store(store: Path, key: StoreKey) -> tuple[set[tuple[str, str]], list[dict[str, str]]]:
-    """Return what a store to be written holds, and what its manifest says was skipped before.
-
-    A new store is made. Raises InputError where nothing can be written, and as `held_clips` does.
+    Raises InputError where that is impossible, and where another process holds the store.
     """
     if store.exists() and not store.is_dir():
         raise InputError(f"{store} is a file; give a folder for the embedding store")
@@ -84,30 +81,86 @@ def open_store(store: Path, key: StoreKey) -> tuple[set[tuple[str, str]], list[d
         store.mkdir(parents=True, exist_ok=True)
     if not os.access(store, os.W_OK | os.X_OK):
         raise InputError(f"embedding store {store} cannot be written (no permission)")
-    held = held_clips(store, key)
-    if not (store / MANIFEST).exists():
-        return held, []
-    found, manifest = read_manifest(store)
-    _check_same(store, found, key)
-    return held, list(manifest["skipped"])
+    _check_folder(store)
+    lock = FileLock(store / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"another `ser-generalize embed` is writing to {store}; wait for it, or give another "
+            "folder"
+        ) from None
+    try:
+        for leftover in store.glob(".*.part"):  # of a run that was killed
+            remove(leftover)
+        yield
+    finally:
+        lock.release()
 
 
-def held_clips(store: Path, key: StoreKey) -> set[tuple[str, str]]:
-    """Return (clip id, audio hash) of every row a store holds.
-
-    Raises InputError where the folder holds embeddings of another encoder or window, or files that
-    are no store.
-    """
-    held: set[tuple[str, str]] = set()
-    foreign = [path.name for path in store.glob("[!.]*") if not _belongs(path)]
+def _check_folder(store: Path) -> None:
+    ours = {MANIFEST, INDEX, CARD}
+    foreign = [
+        path.name for path in store.glob("[!.]*") if path.suffix != SUFFIX and path.name not in ours
+    ]
     if foreign:
         raise InputError(
             f"{store} holds other files ({listing(foreign)}); give a folder of its own"
         )
-    for path in _shards(store):
-        table = _read_shard(path, key, ["clip_id", "sha256"])
-        held |= set(zip(table["clip_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
-    return held
+
+
+def add_shard(
+    store: Path, name: str, key: StoreKey, clips: Sequence[ClipRow], values: Embeddings
+) -> None:
+    """Add one shard, whole or not at all; `values` is [clips, layers, statistics, width]."""
+    with _writing(store):
+        write_shard(store, name, key, clips, values)
+
+
+def held_clips(store: Path, key: StoreKey) -> set[tuple[str, str]]:
+    """Return (clip id, audio hash) of every row of a store, finished or not.
+
+    Raises InputError where it holds embeddings of another encoder or made in another way.
+    """
+    if (store / MANIFEST).exists():
+        check_same(store, read_manifest(store)[0], key)
+    shards = (read_shard(path, key) for path in _shard_files(store))
+    return {(clip.clip_id, clip.sha256) for shard in shards for clip in shard.clips}
+
+
+def skipped_clips(store: Path) -> list[dict[str, str]]:
+    """Return what the manifest, if there is one, says was skipped: clip id and reason."""
+    return read_manifest(store)[1]["skipped"] if (store / MANIFEST).exists() else []
+
+
+def write_manifest(store: Path, key: StoreKey, skipped: Sequence[dict[str, str]]) -> None:
+    """Write the index and then the manifest, which says that an `embed` has finished."""
+    shards = [read_shard(path, key) for path in _shard_files(store)]
+    index = make_index(shards)
+    clips = [clip for shard in shards for clip in shard.clips]
+    manifest = asdict(key) | {
+        "clips": len(clips),
+        "corpora": _corpora(clips),
+        "skipped": list(skipped),
+        "index": checksum(index),
+    }
+    with _writing(store):
+        with staged(store / INDEX) as temporary:
+            temporary.write_bytes(index)
+        write_text(store / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def _corpora(clips: Sequence[ClipRow]) -> dict[str, dict[str, Any]]:
+    """Return what a store holds of every corpus: whether it may be published depends on it."""
+    found: dict[str, dict[str, Any]] = {}
+    for corpus in sorted({clip.corpus for clip in clips}):
+        members = [clip for clip in clips if clip.corpus == corpus]
+        found[corpus] = {
+            "clips": len(members),
+            "seconds": round(sum(clip.duration for clip in members), 3),
+            "licences": sorted({clip.licence or "unknown" for clip in members}),
+        }
+    return found
 
 
 def read_manifest(store: Path) -> tuple[StoreKey, dict[str, Any]]:
@@ -118,7 +171,7 @@ def read_manifest(store: Path) -> tuple[StoreKey, dict[str, Any]]:
         )
     try:
         manifest = json.loads((store / MANIFEST).read_text())
-        key = StoreKey(**{name: manifest[name] for name in StoreKey.__dataclass_fields__})
+        key = StoreKey.from_json(manifest)
     except FileNotFoundError as error:
         raise InputError(
             f"{store} holds no {MANIFEST}: `ser-generalize embed` has not finished there; "
@@ -133,111 +186,95 @@ def read_manifest(store: Path) -> tuple[StoreKey, dict[str, Any]]:
 
 
 def read_embeddings(
-    store: Path, clip_ids: Sequence[str], hashes: Sequence[str]
+    store: Path,
+    clip_ids: Sequence[str],
+    hashes: Sequence[str],
+    layers: Sequence[int] | None = None,
 ) -> tuple[StoreKey, Embeddings]:
-    """Return the embeddings of some clips in the order asked for, shape [clips, layers, 2, width].
+    """Return embeddings in the order of the clips asked for, [clips, layers, statistics, width].
 
-    Raises InputError where the store lacks a clip or holds it for other audio.
+    `layers` are some of the store's, all by default; the key returned has those. Raises InputError
+    where the store lacks a layer, lacks a clip or holds it for other audio.
     """
-    key, _ = read_manifest(store)
-    position = {clip_id: index for index, clip_id in enumerate(clip_ids)}
-    assert len(position) == len(clip_ids), "a clip id was asked for twice"
-    found = np.zeros(len(clip_ids), dtype=bool)
-    values = np.empty((len(clip_ids), *key.shape), dtype=np.float16)
-    for path in _shards(store):
-        table = _read_shard(path, key)
-        rows, targets = _wanted_rows(table, position, hashes)
-        values[targets] = _shard_values(table, key)[rows]
-        found[targets] = True
-    _check_all_found(store, clip_ids, found)
+    assert len(set(clip_ids)) == len(clip_ids), "a clip id was asked for twice"
+    key, manifest = read_manifest(store)
+    index = _read_index(store, manifest)
+    wanted = key.layers if layers is None else tuple(layers)
+    columns = _columns(store, key, wanted)
+    targets = find_targets(index, clip_ids, hashes)
+    _check_all_found(store, clip_ids, targets)
+    key = replace(key, layers=wanted)
+    values = np.empty((len(clip_ids), *key.shape), dtype="<f2")
+
+    asked = [place for place in places(index, targets) if (place.targets >= 0).any()]
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(lambda place: _read_layers(store, place, columns, values), asked))
     return key, values
 
 
-def _wanted_rows(
-    table: pa.Table, position: dict[str, int], hashes: Sequence[str]
-) -> tuple[list[int], list[int]]:
-    """Return the rows of a shard that were asked for, and where in the answer each belongs."""
-    rows, targets = [], []
-    pairs = zip(table["clip_id"].to_pylist(), table["sha256"].to_pylist(), strict=True)
-    for row, (clip_id, sha256) in enumerate(pairs):
-        target = position.get(clip_id)
-        if target is not None and hashes[target] == sha256:
-            rows.append(row)
-            targets.append(target)
-    return rows, targets
+def _read_layers(store: Path, place: Place, columns: Sequence[int], values: Embeddings) -> None:
+    """Read the layers of some columns from a shard to where its clips belong in the answer."""
+    rows = np.flatnonzero(place.targets >= 0)
+    targets = place.targets[rows]
+    whole = len(rows) == len(place.targets)
+    straight = whole and len(columns) == 1 and bool((np.diff(targets) == 1).all())
+    for position, column in enumerate(columns):
+        if straight:  # the order of the answer is that of the shard: nothing has to be moved
+            block = values[targets[0] : targets[-1] + 1, position]
+        else:
+            block = np.empty((len(place.targets), *values.shape[2:]), values.dtype)
+        read_layer(
+            store / f"{place.name}{SUFFIX}", place.offsets[column], place.checksums[column], block
+        )
+        if not straight:
+            values[targets, position] = block if whole else block[rows]
 
 
-def _shard_values(table: pa.Table, key: StoreKey) -> Embeddings:
-    column = table["embedding"].combine_chunks()
-    flat = np.frombuffer(
-        column.buffers()[1], dtype="<f2", count=len(column) * int(np.prod(key.shape))
-    )
-    return flat.reshape(len(column), *key.shape)
-
-
-def _check_all_found(store: Path, clip_ids: Iterable[str], found: NDArray[np.bool_]) -> None:
-    missing = [clip_id for clip_id, there in zip(clip_ids, found, strict=True) if not there]
+def _columns(store: Path, key: StoreKey, layers: Sequence[int]) -> list[int]:
+    missing = [layer for layer in layers if layer not in key.layers]
     if missing:
+        raise InputError(
+            f"embedding store {store} has no layer {', '.join(map(str, missing))}; it holds: "
+            f"{', '.join(map(str, key.layers))}"
+        )
+    return [key.layers.index(layer) for layer in layers]
+
+
+def _check_all_found(store: Path, clip_ids: Sequence[str], targets: NDArray[np.int64]) -> None:
+    found = np.zeros(len(clip_ids), dtype=bool)
+    found[targets[targets >= 0]] = True
+    if not found.all():
+        missing = [clip_ids[row] for row in np.flatnonzero(~found).tolist()]
         raise InputError(
             f"embedding store {store} lacks {len(missing)} of {len(found)} clips as they are in "
             f"the dataset ({listing(missing, 3)}); run `ser-generalize embed` on it again"
         )
 
 
-def _schema(key: StoreKey) -> pa.Schema:
-    """Return the columns of a shard; the key goes into every one, so that none stands alone."""
-    return pa.schema(
-        {
-            "clip_id": pa.string(),
-            "sha256": pa.string(),
-            "embedding": pa.binary(int(np.prod(key.shape)) * 2),
-        },
-        {METADATA_KEY: json.dumps(asdict(key), sort_keys=True).encode()},
-    )
-
-
-def _read_shard(path: Path, key: StoreKey, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a shard of this key, checked by its pages' checksums and against its schema."""
-    _check_key(path, key)
+def _read_index(store: Path, manifest: dict[str, Any]) -> pa.Table:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(_schema(key)):
-                raise pa.ArrowInvalid(f"its columns are {', '.join(file.schema_arrow.names)}")
-            return file.read(columns)
-    except (pa.ArrowException, OSError) as error:
+        data = (store / INDEX).read_bytes()
+    except OSError as error:
+        data = b""
+        reason = error.strerror
+    else:
+        reason = "it is damaged or a later run was interrupted"
+    if checksum(data) != manifest.get("index"):
         raise InputError(
-            f"{path} is damaged ({error}); remove it and run `ser-generalize embed` again"
-        ) from error
-
-
-def _check_key(shard: Path, key: StoreKey) -> None:
-    try:
-        metadata = pq.read_schema(shard).metadata or {}
-        found = StoreKey(**json.loads(metadata[METADATA_KEY]))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{shard} is damaged or no shard of an embedding store ({error}); remove it and run "
-            "`ser-generalize embed` again, or give another folder"
-        ) from error
-    _check_same(shard.parent, found, key)
-
-
-def _check_same(store: Path, found: StoreKey, key: StoreKey) -> None:
-    if found != key:
-        raise InputError(
-            f"{store} holds embeddings of {found.encoder} (revision {found.revision[:12]}, "
-            f"window {found.window}), not of {key.encoder} (revision {key.revision[:12]}, window "
-            f"{key.window}); give another folder"
+            f"{store / INDEX} is not the index of {MANIFEST} ({reason}); run `ser-generalize "
+            "embed` again"
         )
+    return open_index(data)
 
 
-def _writing(store: Path) -> AbstractContextManager[None]:
+def _writing(store: Path) -> Any:
     return writing(f"embedding store {store} cannot be written")
 
 
-def _shards(store: Path) -> list[Path]:
-    return sorted(store.glob("[!.]*.parquet"))
+def store_files(store: Path) -> list[Path]:
+    """Return the files that a finished store consists of."""
+    return [*_shard_files(store), store / INDEX, store / MANIFEST]
 
 
-def _belongs(path: Path) -> bool:
-    return path.suffix == ".parquet" or path.name == MANIFEST
+def _shard_files(store: Path) -> list[Path]:
+    return sorted(store.glob(f"[!.]*{SUFFIX}"))

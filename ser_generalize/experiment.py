@@ -1,29 +1,26 @@
 """Running a cell: its folds are shared by the processes, trained, and joined into predictions."""
 
-import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ser_generalize import heads
 from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
-from ser_generalize.errors import InputError
 from ser_generalize.labels import VOTES
+from ser_generalize.launch import in_step, processes, share_of_cores, single_threads
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
 from ser_generalize.protocols import Fold
 from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
@@ -31,7 +28,6 @@ from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, sav
 
 __all__ = ["Cell", "run_cell"]
 
-T = TypeVar("T")
 SYNTHETIC = "synthetic"  # the elicitation of what `dataset_scripts.fabricate` makes
 CLIP_COLUMNS = tuple(
     name for name, _ in COLUMNS if name not in {"run", "protocol", "fold", "label"}
@@ -63,39 +59,23 @@ def run_cell(cell: Cell, out: Path) -> None:
     was killed goes on where it stopped. Raises InputError before anything is written.
     """
     cell.check()
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    try:
+    with processes() as accelerator:
         _run(cell, out, accelerator)
-    finally:  # else processes die at exit now and then, and wait for ever for one that failed
-        accelerator.end_training()
 
 
 def _run(cell: Cell, out: Path, accelerator: Accelerator) -> None:
-    prepared = _in_step(lambda: _prepare(cell, out))
+    prepared = in_step(lambda: _prepare(cell, out))
     if prepared is None:
         accelerator.print(f"train: {out} is done already")
         return
     data, folds, features = prepared
-    _in_step(lambda: _start(cell, out, data, accelerator))
+    in_step(lambda: _start(cell, out, data, accelerator))
     results = gather_object(_train_folds(cell, data, features, folds, out, accelerator))
     if accelerator.is_main_process:
         predictions = collect(cell, data, results)
         finish_run(out, predictions)
         _print_summary(out, predictions)
     accelerator.wait_for_everyone()
-
-
-def _in_step(step: Callable[[], T]) -> T:
-    """Take a step in every process; a mistake found by one is raised by all, and none waits."""
-    mistakes: list[str] = []
-    try:
-        result = step()
-    except InputError as error:
-        mistakes.append(str(error))
-    mistakes = gather_object(mistakes)
-    if mistakes:
-        raise InputError(mistakes[0])
-    return result
 
 
 def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], heads.Features] | None:
@@ -124,7 +104,7 @@ def _train_folds(
     title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
     with (
         progress_bar(len(share) * heads.EPOCHS, title, "epoch", show) as progress,
-        _single_threads(_workers(accelerator)) as pool,
+        single_threads(_workers(accelerator)) as pool,
     ):
         training = Training(cell, data, features, accelerator.device, progress, Event())
 
@@ -183,23 +163,8 @@ def _class_notes(cell: Cell, data: Data, fold: Fold) -> Iterator[str]:
 
 
 def _workers(accelerator: Accelerator) -> int:
-    """Return how many folds a process trains at a time: its share of the cores, or one on a GPU."""
-    on_cpu = accelerator.device.type == "cpu"
-    return max(1, (os.cpu_count() or 1) // accelerator.num_processes) if on_cpu else 1
-
-
-@contextmanager
-def _single_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield workers of one thread each: sums then do not depend on how many processes there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    # OpenMP's limit holds for the thread that sets it, BLAS's for the process: both are needed.
-    pool = ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,))
-    try:
-        with threadpool_limits(1), pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
+    """Return how many folds a process trains at a time: one on a GPU."""
+    return share_of_cores(accelerator) if accelerator.device.type == "cpu" else 1
 
 
 def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Predictions:

@@ -26,7 +26,7 @@ def parser() -> CommandParser:
     )
     add = command.add_argument
     add("--dataset", required=True, help="Hub id, or a folder made by `build`")
-    add("--embeddings", type=Path, required=True, help="store made by `ser-generalize embed`")
+    add("--embeddings", required=True, help="store made by `ser-generalize embed`, or its Hub id")
     add("--protocol", default="loso", help="loso: leave one speaker out (default)")
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
     add(
@@ -50,11 +50,12 @@ def parser() -> CommandParser:
 def main(argv: Sequence[str]) -> None:
     """Parse the command line and run."""
     arguments = parser().parse_args(argv)
+    from ser_generalize.embeddings import find_store
     from ser_generalize.experiment import Cell, run_cell  # torch takes seconds to import
 
     cell = Cell(
         dataset=arguments.dataset,
-        embeddings=arguments.embeddings,
+        embeddings=find_store(arguments.embeddings),
         protocol=arguments.protocol,
         labels=arguments.labels,
         labels_from=arguments.labels_from,

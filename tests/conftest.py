@@ -24,6 +24,7 @@ from make_encoder import write_encoder  # noqa: E402
 from dataset_scripts.build import build  # noqa: E402
 from dataset_scripts.fabricate import fabricate_corpus  # noqa: E402
 from ser_generalize.embed import embed  # noqa: E402
+from ser_generalize.encoder import Settings  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -88,7 +89,7 @@ def dataset(raw_ravdess: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def store(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedding store of that dataset under the tiny encoder."""
+    """The embedding store of that dataset under the tiny encoder, the same on every machine."""
     folder = tmp_path_factory.mktemp("embedded") / "store"
-    embed(str(dataset), str(tiny_encoder), folder)
+    embed(str(dataset), str(tiny_encoder), folder, settings=Settings(dtype="fp32"))
     return folder

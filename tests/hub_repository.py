@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-LFS_SUFFIXES = (".parquet", ".safetensors", ".npy", ".bin")
+LFS_SUFFIXES = (".parquet", ".arrow", ".safetensors", ".npy", ".bin")
 EPOCH = "2026-01-01T00:00:00.000Z"
 
 

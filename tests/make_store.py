@@ -1,28 +1,29 @@
 """Embedding stores for the tests that `embed` would never write: values, rows and order by hand."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from make_dataset import Row, add_corpus, change_dataset, rows_of
 
 from ser_generalize.embeddings import (
+    ClipRow,
     Embeddings,
+    add_shard,
     read_embeddings,
     read_manifest,
     write_manifest,
-    write_shard,
 )
 
 
 def write_store(folder: Path, rows: Sequence[Row], values: Embeddings, like: Path) -> Path:
     """Write a store with the key of another, in three shards; [clips, layers, 2, width]."""
     key, _ = read_manifest(like)
-    ids, hashes = clip_keys(rows)
-    for part in np.array_split(np.arange(len(ids)), 3):
-        shard = [ids[row] for row in part], [hashes[row] for row in part], values[part]
-        write_shard(folder, f"shard-{part[0]:03d}", key, *shard)
+    for part in np.array_split(np.arange(len(rows)), 3):
+        add_shard(
+            folder, f"shard-{part[0]:03d}", key, clip_rows(rows[i] for i in part), values[part]
+        )
     write_manifest(folder, key, [])
     return folder
 
@@ -30,6 +31,12 @@ def write_store(folder: Path, rows: Sequence[Row], values: Embeddings, like: Pat
 def embeddings(rows: Sequence[Row], store: Path) -> Embeddings:
     """Return the embeddings of some clips, in their order."""
     return read_embeddings(store, *clip_keys(rows))[1]
+
+
+def clip_rows(rows: Iterable[Row]) -> list[ClipRow]:
+    """Return what a store says of the clips of a dataset."""
+    names = ("clip_id", "sha256", "corpus", "licence", "duration")
+    return [ClipRow(**{name: row[name] for name in names}) for row in rows]
 
 
 def clip_keys(rows: Sequence[Row]) -> tuple[list[str], list[str]]:

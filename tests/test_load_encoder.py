@@ -18,11 +18,11 @@ from huggingface_hub.errors import HTTPError
 from make_encoder import WEIGHTS, assert_close, change_config, sound, write_encoder
 from safetensors.torch import load_file, save_file
 
-from ser_generalize import encoder
-from ser_generalize.encoder import Encoder, embed_clips, load_encoder
+from ser_generalize.encoder import Encoder, Settings, checkpoint, load_encoder
 from ser_generalize.errors import InputError
 
 HUB_COMMIT = "5" * 40
+FP32 = Settings(dtype="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_weights_load_under_either_prefix_past_a_decoder(
     save_file(weights | {"model.decoder.layer_norm.weight": torch.ones(4)}, path / WEIGHTS)
     loaded = load_encoder(str(path))
     assert loaded.name == "other" and loaded.revision != random_encoder.revision
-    found, expected = (embed_clips(e, [sound(0.3)], "short") for e in (loaded, random_encoder))
+    found, expected = (e.embed([sound(0.3)]) for e in (loaded, random_encoder))
     assert np.array_equal(found, expected)
 
 
@@ -52,10 +52,11 @@ def test_half_precision_weights_are_computed_with_in_full(folder: Path, tmp_path
     path = write_encoder(tmp_path / "half")
     halves = {name: value.half() for name, value in load_file(path / WEIGHTS).items()}
     save_file(halves, path / WEIGHTS)
-    loaded = load_encoder(str(path))
-    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    expected = embed_clips(load_encoder(str(folder)), [sound(0.3)], "short")
-    assert_close(embed_clips(loaded, [sound(0.3)], "short"), expected, 0.05)
+    restored = write_encoder(tmp_path / "restored")
+    save_file({name: value.float() for name, value in halves.items()}, restored / WEIGHTS)
+    found, expected = (load_encoder(str(p), FP32).embed([sound(0.3)]) for p in (path, restored))
+    assert np.array_equal(found, expected)
+    assert_close(found, load_encoder(str(folder), FP32).embed([sound(0.3)]), 0.05)
 
 
 def test_the_revision_is_of_the_weights_and_the_name_of_the_folder(
@@ -63,6 +64,9 @@ def test_the_revision_is_of_the_weights_and_the_name_of_the_folder(
 ) -> None:
     copy = write_encoder(tmp_path / "copy")
     assert load_encoder(str(copy)).revision == load_encoder(str(folder)).revision
+    # The number of heads is no tensor's size, but changes what they compute.
+    regrouped = change_config(write_encoder(tmp_path / "regrouped"), encoder_attention_heads=4)
+    assert load_encoder(str(regrouped)).revision != load_encoder(str(folder)).revision
     monkeypatch.chdir(copy)
     assert load_encoder(".").name == "copy"
 
@@ -77,7 +81,7 @@ def test_a_config_cannot_choose_how_the_encoder_is_computed(
 ) -> None:
     loaded = load_encoder(str(change_config(write_encoder(tmp_path), **asked)))
     waves = [sound(0.3), sound(0.7, 1)]
-    found, expected = (embed_clips(e, waves, "short") for e in (loaded, random_encoder))
+    found, expected = (e.embed(waves) for e in (loaded, random_encoder))
     assert np.array_equal(found, expected)
 
 
@@ -168,7 +172,7 @@ def test_a_dropped_connection_is_one_clear_line_without_the_retries(
         logging.getLogger("huggingface_hub.file_download").warning("Retrying in 8s")
         raise HTTPError("peer closed connection")  # of the HTTP client, which is no OSError
 
-    monkeypatch.setattr(encoder, "hf_hub_download", drop)
+    monkeypatch.setattr(checkpoint, "hf_hub_download", drop)
     monkeypatch.setattr(logger, "handlers", [listener])
     with pytest.raises(InputError, match=r"the Hub did not give it.*ser-generalize\[offline\]"):
         load_encoder("org/dropped")

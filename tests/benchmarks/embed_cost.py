@@ -1,25 +1,21 @@
 """What embedding a clip costs: the stock path of `transformers` against ours, in one run.
 
-    python tests/benchmarks/embed_cost.py --dataset data --encoder whisper-base [--clips 48]
+    python tests/benchmarks/embed_cost.py --dataset data --encoder whisper-base --last 3
 
 The stock path is WhisperFeatureExtractor and WhisperEncoder on 30 s, float32, eight clips a batch,
 the mean of the last layer. Ours are windows as long as the clips, the mean and the deviation of
-every layer. Both start from the FLAC bytes of the dataset and get the same clips in the same
-batches. Each side is a process of its own, so that its memory is; they take turns, a batch each, so
-that a busy machine is busy for both. The encoder must be a folder in the `transformers` layout.
-
-Predicted, from 53 and 746 ms a clip that were once measured for whisper-base on 3.7-s clips of
-RAVDESS (24 and 339 for tiny.en): a ratio of 10 to 16, and a peak below 1 GiB on our side.
-Found on two quiet cores, whisper-base, 32 clips: 11.8 (550 against 46 ms a clip). On two cores that
-others kept busy, 48 clips: 6.7 (1694 against 252 ms a clip),
-and 11.6 with OMP_NUM_THREADS=1 (1123 against 97): where cores are short, threads wait for one
-another at the end of every small step, and short windows are small steps. Peak 0.68 GiB.
+every layer, in float32, in bf16 where this CPU has it, and in bf16 up to the layer `--last`. All
+start from the FLAC bytes of the dataset and get the same clips. Each side is a process of its own,
+so that its memory is; they take turns, 32 clips each, so that a busy machine is busy for all. Where
+cores are short, threads of one product wait for one another, which the stock path suffers from
+most: the time on the clock then flatters ours. Processor time with OMP_NUM_THREADS=1 does not.
+The encoder must be a folder in the `transformers` layout.
 """
 
 import argparse
 import json
+import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -27,47 +23,64 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-BATCH = 8
-SIDES = ("stock", "ours")
+TURN = 32  # clips
+STOCK_BATCH = 8
+STOCK = "stock"
 
 Embed = Callable[[list[bytes]], Any]
 
 
 def main() -> None:
-    """Compare both sides, or be one of them."""
+    """Compare all sides, or be one of them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help="folder made by dataset_scripts.build")
+    parser.add_argument("--corpus", default="ravdess")
     parser.add_argument("--encoder", required=True, help="Whisper folder of `transformers`")
-    parser.add_argument("--clips", type=int, default=48, help="spread over the dataset (48)")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # of the child processes
+    parser.add_argument("--clips", type=int, default=128, help="spread over the corpus (128)")
+    parser.add_argument("--last", type=int, required=True, help="last layer of the quickest side")
+    parser.add_argument("--side", help=argparse.SUPPRESS)  # of the child processes
     arguments = parser.parse_args()
     if arguments.side:
-        serve(arguments.side, arguments.dataset, arguments.encoder, arguments.clips)
+        embed = make(arguments.side, arguments.encoder)
+        serve(embed, load(arguments.dataset, arguments.corpus, arguments.clips))
     else:
-        compare(sys.argv[1:])
+        compare(sys.argv[1:], [STOCK, *ours(arguments.last)])
 
 
-def compare(arguments: Sequence[str]) -> None:
-    """Let both sides take turns and print what they cost."""
+def ours(last: int) -> list[str]:
+    """Name our sides: a precision, and the last layer where there is one."""
+    import torch
+
+    from ser_generalize.encoder.device import has_bf16
+
+    half = ["bf16", f"bf16 0-{last}"] if has_bf16(torch.device("cpu")) else [f"fp32 0-{last}"]
+    return ["fp32", *half]
+
+
+def compare(arguments: Sequence[str], names: Sequence[str]) -> None:
+    """Let all sides take turns and print what they cost."""
     command = [sys.executable, __file__, *arguments, "--side"]
     sides = {
-        side: subprocess.Popen(
-            [*command, side], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        name: subprocess.Popen(
+            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for side in SIDES
+        for name in names
     }
-    ready = {side: ask(process) for side, process in sides.items()}
-    batches, seconds_of_audio = ready["ours"]["batches"], ready["ours"]["seconds"]
+    ready = {name: ask(process) for name, process in sides.items()}
     for process in sides.values():  # what is computed first pays for what is set up then
         ask(process, 0)
-    spent: dict[str, list[float]] = {side: [] for side in SIDES}
-    for number in range(batches):
-        for side in SIDES if number % 2 else reversed(SIDES):
-            spent[side].append(ask(sides[side], number)["spent"])
-    peaks = {side: ask(process, -1)["peak"] for side, process in sides.items()}
-    show(ready["ours"]["clips"], seconds_of_audio, spent, peaks)
+    spent: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(1, ready[STOCK]["turns"]):
+        for name in names if number % 2 else reversed(names):
+            spent[name].append(ask(sides[name], number))
+    peaks = {name: ask(process, -1)["peak"] for name, process in sides.items()}
+    clips, seconds = ready[STOCK]["clips"], ready[STOCK]["seconds"]
+    print(f"{clips} clips of {seconds / clips:.1f} s on average; load {os.getloadavg()[0]:.1f}")
+    for clock in ("clock", "processor"):
+        show(clock, clips, {name: [turn[clock] for turn in spent[name]] for name in names})
+    print("peak memory, GiB:", ", ".join(f"{name} {peak:.2f}" for name, peak in peaks.items()))
 
 
 def ask(process: "subprocess.Popen[str]", question: int | None = None) -> dict[str, Any]:
@@ -81,35 +94,32 @@ def ask(process: "subprocess.Popen[str]", question: int | None = None) -> dict[s
     return json.loads(answer)
 
 
-def show(clips: int, audio: float, spent: dict[str, list[float]], peaks: dict[str, float]) -> None:
-    """Print clips per second of both sides, their ratio and their memory."""
-    print(f"{clips} clips of {audio / clips:.1f} s on average, batches of {BATCH}")
-    for side in SIDES:
-        total = sum(spent[side])
+def show(clock: str, clips: int, spent: dict[str, list[float]]) -> None:
+    """Print what every side took by one clock, and how much less than the stock path."""
+    for name, seconds in spent.items():
+        total = sum(seconds)
+        ratios = [stock / own for stock, own in zip(spent[STOCK], seconds, strict=True)]
         print(
-            f"{side:<6}{clips / total:7.2f} clips/s {1000 * total / clips:7.0f} ms a clip   "
-            f"peak memory {peaks[side]:.2f} GiB"
+            f"{clock:<10}{name:<10}{1000 * total / clips:8.1f} ms a clip "
+            f"{clips / total:8.2f} clips/s {sum(spent[STOCK]) / total:7.1f} x "
+            f"({min(ratios):.1f} to {max(ratios):.1f} by turn)"
         )
-    ratios = [stock / ours for stock, ours in zip(*spent.values(), strict=True)]
-    print(
-        f"ratio {sum(spent['stock']) / sum(spent['ours']):.1f} (batch by batch "
-        f"{min(ratios):.1f} to {max(ratios):.1f}, median {statistics.median(ratios):.1f})"
-    )
 
 
-def serve(side: str, dataset: str, encoder: str, count: int) -> None:
-    """Be one side: load everything, then embed the batches asked for on stdin, timed."""
-    embed, clips = make(side, encoder), load(dataset, count)
-    batches = [clips[start : start + BATCH] for start in range(0, len(clips), BATCH)]
+def serve(embed: Embed, clips: list[tuple[float, bytes]]) -> None:
+    """Be one side: embed the turns asked for on stdin, timed; turn 0 is a short one to warm up."""
+    timed = [clips[start : start + TURN] for start in range(0, len(clips), TURN)]
+    turns = [clips[:: len(clips) // STOCK_BATCH], *timed]
     seconds = sum(duration for duration, _ in clips)
-    answer({"batches": len(batches), "clips": len(clips), "seconds": seconds})
+    answer({"turns": len(turns), "clips": len(clips), "seconds": seconds})
     for line in sys.stdin:
         if int(line) < 0:
             break
-        data = [audio for _, audio in batches[int(line)]]
-        started = time.perf_counter()
+        data = [audio for _, audio in turns[int(line)]]
+        started = time.perf_counter(), time.process_time()
         embed(data)
-        answer({"spent": time.perf_counter() - started})
+        ended = time.perf_counter(), time.process_time()
+        answer({"clock": ended[0] - started[0], "processor": ended[1] - started[1]})
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer({"peak": kibibytes / 2 ** (30 if sys.platform == "darwin" else 20)})
 
@@ -119,11 +129,11 @@ def answer(values: dict[str, float]) -> None:
     print(json.dumps(values), flush=True)
 
 
-def load(dataset: str, count: int) -> list[tuple[float, bytes]]:
-    """Return duration and FLAC bytes of clips spread over the dataset, longest first."""
+def load(dataset: str, corpus: str, count: int) -> list[tuple[float, bytes]]:
+    """Return duration and FLAC bytes of clips spread over a corpus, longest first."""
     from ser_generalize.dataset import load_clips
 
-    clips = load_clips(dataset)
+    clips = load_clips(dataset, [corpus])
     step = max(1, len(clips) // count)
     chosen = clips.select(range(0, len(clips), step)[:count])
     rows = [(row["duration"], row["audio"]["bytes"]) for row in chosen]
@@ -131,14 +141,16 @@ def load(dataset: str, count: int) -> list[tuple[float, bytes]]:
 
 
 def make(side: str, folder: str) -> Embed:
-    """Return what a side does with a batch of FLAC bytes."""
+    """Return what a side does with the FLAC bytes of some clips."""
     from ser_generalize.audio import decode_clip
-    from ser_generalize.encoder import embed_clips, load_encoder
+    from ser_generalize.encoder import Settings, load_encoder
 
-    if side == "stock":
+    if side == STOCK:
         return make_stock(Path(folder))
-    encoder = load_encoder(folder)
-    return lambda data: embed_clips(encoder, [decode_clip(audio) for audio in data], "short")
+    dtype, _, layers = side.partition(" 0-")
+    kept = tuple(range(int(layers) + 1)) if layers else None
+    encoder = load_encoder(folder, Settings(layers=kept, dtype=dtype), "cpu")
+    return lambda data: encoder.embed([decode_clip(audio) for audio in data])
 
 
 def make_stock(folder: Path) -> Embed:
@@ -155,10 +167,11 @@ def make_stock(folder: Path) -> Embed:
     ).eval()
 
     @torch.inference_mode()
-    def embed(data: list[bytes]) -> torch.Tensor:
-        waves = [decode_clip(audio) for audio in data]
-        inputs = extractor(waves, sampling_rate=16_000, return_tensors="pt")
-        return encoder(inputs.input_features).last_hidden_state.mean(dim=1)
+    def embed(data: list[bytes]) -> None:
+        for start in range(0, len(data), STOCK_BATCH):
+            waves = [decode_clip(audio) for audio in data[start : start + STOCK_BATCH]]
+            inputs = extractor(waves, sampling_rate=16_000, return_tensors="pt")
+            encoder(inputs.input_features).last_hidden_state.mean(dim=1)
 
     return embed
 
