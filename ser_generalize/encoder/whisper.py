@@ -28,7 +28,7 @@ from ser_generalize.errors import InputError
 
 STRIDE = 320  # samples between encoder frames: the second convolution halves the rate
 FRAME_RATE = 50  # encoder frames a second
-MARGIN = 0.0  # seconds
+MARGIN = 0.0  # seconds; up to 2 s bring no UAR back (tests/benchmarks/window_cost.py)
 SIZES = (
     "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
     "num_mel_bins", "max_source_positions",

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from ser_generalize.audio import decode_clip
+from ser_generalize.command import progress_bar
 from ser_generalize.dataset import load_clips
-from ser_generalize.embed import progress_bar
 from ser_generalize.encoder import Settings, batches, load_encoder
 from ser_generalize.encoder.whisper import FRAME_RATE, Whisper, real_frames
 from ser_generalize.heads import LOGISTIC_C, LOGISTIC_STEPS, clip_normalised
