@@ -1,61 +1,73 @@
 """The config `folds`: on which folds this project scores, for those who score without its code."""
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
 
 from dataset_scripts.recordings import Row
-from ser_generalize.errors import InputError
 from ser_generalize.labels import LABEL_SETS, NATIVE
-from ser_generalize.protocols import leave_one_speaker_out
+from ser_generalize.protocols import Clips, IndivisibleError, make_folds
 
-NATIVE_COLUMN = "native_label"
 FOLDS = "folds"  # the config, and its folder with a file for every corpus
-# Test and validation rows; what is in neither is trained on. `labels` is the label set: which
-# speakers share a fold depends on how many of their clips are inside it.
+# Those that say something of a corpus by itself.
+PROTOCOLS = ("loso", "session", "within", "official", "emobox", "text")
+# What is in no part is trained on; `unused` is what a protocol keeps out of every part. `labels` is
+# the label set: which speakers share a fold depends on how many of their clips are inside it.
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("clip_id", "labels", "protocol", "fold", "part")]
 )
 
 
 def fold_table(rows: Sequence[Row]) -> pa.Table:
-    """Return the folds of one corpus's clips, all label sets below one another.
+    """Return the folds of one corpus's clips, label sets and protocols below one another.
 
-    `rows` are Clips in the order of their ids. A label set under which the corpus has fewer than
-    two speakers or two classes has no rows.
+    `rows` are Clips in the order of their ids. There are none of a label set of which the corpus
+    has fewer than two classes, and none of a protocol that cannot divide its clips.
     """
-    found = [row for labels in (*LABEL_SETS, NATIVE) for row in _loso(rows, labels)]
-    return pa.Table.from_pylist(found, schema=SCHEMA)
+    parts = [
+        part
+        for labels in (*LABEL_SETS, NATIVE)
+        for clips in [_clips(rows, labels)]
+        if len(clips.label.names) > 1  # else there is nothing to tell apart
+        for protocol in PROTOCOLS
+        for part in _parts(clips, labels, protocol)
+    ]
+    return pa.concat_tables([SCHEMA.empty_table(), *parts])
 
 
 def digest(table: pa.Table) -> str | None:
     """Return the identity of some folds for the card's YAML (see `card`), None of no folds."""
     if not table.num_rows:
         return None
-    return hashlib.sha256(json.dumps(table.to_pydict()).encode()).hexdigest()[:16]
+    state = hashlib.sha256()
+    for column in table.columns:
+        state.update("\n".join(column.to_pylist()).encode())
+    return state.hexdigest()[:16]
 
 
-def _loso(rows: Sequence[Row], labels: str) -> list[Row]:
-    column = NATIVE_COLUMN if labels == NATIVE else f"label{len(LABEL_SETS[labels])}"
+def _clips(rows: Sequence[Row], labels: str) -> Clips:
+    """Return the clips inside a label set, with their classes of it."""
+    column = "native_label" if labels == NATIVE else f"label{len(LABEL_SETS[labels])}"
     inside = [row for row in rows if row[column] is not None]
-    corpora, speakers, hashes = (
-        np.array([row[name] for row in inside], dtype=object)
-        for name in ("corpus", "speaker", "sha256")
-    )
-    if len({row[column] for row in inside}) < 2:  # nothing to tell apart
-        return []
+    found = [row[column] for row in inside]
+    classes = found if labels == NATIVE else [LABEL_SETS[labels][label] for label in found]
+    names = {field.name for field in fields(Clips)} - {"label"}
+    return Clips.of({name: [row[name] for row in inside] for name in names} | {"label": classes})
+
+
+def _parts(clips: Clips, labels: str, protocol: str) -> Iterator[pa.Table]:
     try:
-        folds = leave_one_speaker_out(corpora, speakers)
-    except InputError:  # fewer than two known speakers: the protocol has no fold here
-        return []
+        folds = make_folds(protocol, clips)
+    except IndivisibleError:
+        return
+    ids = np.array(clips.clip_id.names, dtype=object)[clips.clip_id.codes]
     for fold in folds:
-        fold.check(speakers, hashes)
-    common = {"labels": labels, "protocol": "loso", "part": "test"}
-    return [
-        {"clip_id": inside[position]["clip_id"], "fold": fold.name, **common}
-        for fold in folds
-        for position in fold.test
-    ]
+        kept = np.concatenate([fold.train, fold.validation, fold.test])
+        unused = np.setdiff1d(np.arange(len(clips)), kept)
+        parts = {"test": fold.test, "validation": fold.validation, "unused": unused}
+        for part, rows in parts.items():
+            said = (pa.repeat(text, len(rows)) for text in (labels, protocol, fold.name, part))
+            yield pa.table([pa.array(ids[rows], pa.string()), *said], schema=SCHEMA)

@@ -1,7 +1,8 @@
 """A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from ser_generalize.labels import (
     in_label_set,
     plurality,
 )
-from ser_generalize.protocols import PROTOCOLS, TRAIN_ON, Fold, leave_one_speaker_out
+from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
+from ser_generalize.protocols import make_folds as folds_of
 from ser_generalize.resampling import SAMPLERS
 
 SEED = 0
+ALL_LANGUAGES = "all"
+DEFAULT_LANGUAGE = "en"
 
 Labels = list[str | None]  # a class per clip, None: outside the label set
 Notes = tuple[str, ...]  # what the reader of a run must know, a line each
@@ -44,8 +48,9 @@ class Cell:
     labels_from: str = ACTED
     sampler: str = "none"
     head: str = heads.DEFAULT_HEAD
-    train_on: str = "each"
+    train_on: str = EACH
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
+    languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
 
     def check(self) -> None:
         """Raise InputError for a name that means nothing, before any data is read."""
@@ -58,8 +63,21 @@ class Cell:
                 "not among a corpus's native labels"
             )
         one_of("sampler", self.sampler, SAMPLERS)
-        one_of("--train-on", self.train_on, TRAIN_ON)
+        allowed = PROTOCOLS[self.protocol].train_on
+        one_of(f"--train-on for protocol {self.protocol}", self.train_on, allowed)
         heads.parse_head(self.head)
+
+    @property
+    def chosen_languages(self) -> tuple[str, ...]:
+        """The languages asked for, empty for all.
+
+        English by default where corpora meet, in a union or across; corpora that are named keep all
+        of theirs.
+        """
+        meeting = self.train_on != EACH or PROTOCOLS[self.protocol].elsewhere
+        if self.languages:
+            return () if ALL_LANGUAGES in self.languages else self.languages
+        return (DEFAULT_LANGUAGE,) if meeting and not self.corpora else ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,7 @@ def read_data(cell: Cell) -> Data:
     Raises InputError for a dataset or store that cannot be read, and where no clip is left.
     """
     clips = load_clips(cell.dataset, cell.corpora or None).remove_columns("audio")
+    clips, spoken = _in_languages(cell, clips)
     classes, labels, notes = _classes(cell, clips)
     store, manifest = read_manifest(cell.embeddings)
     skipped = {item["clip_id"] for item in manifest["skipped"]}
@@ -109,7 +128,7 @@ def read_data(cell: Cell) -> Data:
     if absent := sorted(set(clips["corpus"]) - set(chosen["corpus"])):
         notes += (f"no clip in the label set {cell.labels}: {', '.join(absent)}",)
     numbers = np.array([classes.index(label) for _, label in kept])
-    return Data(chosen, classes, numbers, store, notes)
+    return Data(chosen, classes, numbers, store, spoken + notes)
 
 
 def read_features(cell: Cell, data: Data) -> heads.Features:
@@ -119,6 +138,26 @@ def read_features(cell: Cell, data: Data) -> heads.Features:
     """
     _, values = read_embeddings(cell.embeddings, data.clips["clip_id"], data.clips["sha256"])
     return heads.clip_normalised(values)
+
+
+def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
+    """Return the clips in the languages of a cell, and a note about the others."""
+    wanted, tags = set(cell.chosen_languages), clips["language"]
+    spoken = [{str(tag), str(tag).partition("-")[0]} & wanted for tag in tags]
+    if strangers := wanted.difference(*spoken):
+        raise InputError(
+            f"no clip of {cell.dataset} is in {listing(sorted(strangers))}; choose --languages "
+            f"from: {', '.join(sorted({str(tag) for tag in tags}))}, or {ALL_LANGUAGES}"
+        )
+    others = Counter(str(tag) for tag, here in zip(tags, spoken, strict=True) if not here)
+    if not wanted or not others:
+        return clips, ()
+    kept = clips.select([row for row, here in enumerate(spoken) if here])
+    counts = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items()))
+    gone = sorted(set(clips["corpus"]) - set(kept["corpus"]))
+    whole = f", all of {', '.join(gone)} among them" if gone else ""
+    note = f"languages are {', '.join(sorted(wanted))}: clips of others left out ({counts}){whole}"
+    return kept, (note,)
 
 
 def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], Labels, Notes]:
@@ -168,11 +207,12 @@ def _check_voted(cell: Cell, corpora: Sequence[str], votes: Sequence[Sequence[An
 
 
 def make_folds(cell: Cell, data: Data) -> list[Fold]:
-    """Return the folds of a cell's protocol, each proved free of leaks and large enough."""
-    speakers, hashes = data.column("speaker"), data.column("sha256")
-    folds = leave_one_speaker_out(data.column("corpus"), speakers, cell.train_on)
+    """Return the folds of a cell's protocol, each proved free of leaks and with classes to tell."""
+    names = {field.name for field in fields(Clips)} - {"label"}
+    columns = {name: data.clips[name] for name in names}
+    labels = [data.classes[label] for label in data.labels]
+    folds = folds_of(cell.protocol, Clips.of({**columns, "label": labels}), cell.train_on)
     for fold in folds:
-        fold.check(speakers, hashes)
         _check_classes(cell, data, fold)
     return folds
 
@@ -204,6 +244,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "labels_from": cell.labels_from,
         "classes": list(data.classes),
         "train_on": cell.train_on,
+        "languages": list(cell.chosen_languages),
         "sampler": cell.sampler,
         "head": cell.head,
         "recipe": heads.RECIPE,

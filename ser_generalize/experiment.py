@@ -4,7 +4,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,7 +22,7 @@ from ser_generalize.command import progress_bar
 from ser_generalize.labels import VOTES
 from ser_generalize.launch import in_step, processes, share_of_cores, single_threads
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
-from ser_generalize.protocols import Fold
+from ser_generalize.protocols import PROTOCOLS, Fold
 from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
 
@@ -124,6 +124,8 @@ def _train_folds(
 
 
 def _train_fold(training: Training, fold: Fold) -> FoldResult:
+    # Nothing is stopped early yet, so validation clips are better trained on.
+    fold = replace(fold, train=np.sort(np.concatenate([fold.train, fold.validation])))
     cell, data = training.cell, training.data
     seed = zlib.crc32(f"{SEED}:{fold.name}".encode())
     train, labels = training.features[fold.train], data.labels[fold.train]
@@ -195,6 +197,10 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     if SYNTHETIC in data.clips["elicitation"]:
         notes.append("fabricated speech: these figures say nothing about real voices")
     notes += data.notes
+    protocol = PROTOCOLS[cell.protocol]
+    untested = len(data.clips) - len({clip_id for result in results for clip_id in result.clip_ids})
+    if untested:
+        notes.append(f"{untested} of {len(data.clips)} clips are not tested: {protocol.untested}")
     return About(
         run=_run_name(cell, data),
         protocol=cell.protocol,
@@ -208,6 +214,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         train_on=cell.train_on,
         seed=SEED,
         dataset=data.fingerprint[:12],
+        leaks=protocol.leaks,
         notes=tuple(notes),
     )
 

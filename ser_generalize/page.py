@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ser_generalize import __version__
 from ser_generalize.labels import LABELS_FROM
 from ser_generalize.predictions import About
+from ser_generalize.protocols import PROTOCOLS
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
 from ser_generalize.summary import (
-    PROTOCOLS,
     Group,
     Run,
     class_notes,
@@ -80,8 +80,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def protocol(about: About) -> str:
-    """Return the protocol in words; one this module does not know keeps its name."""
-    return PROTOCOLS.get(about.protocol, about.protocol)
+    """Return the protocol in words; one that is not known keeps its name."""
+    known = PROTOCOLS.get(about.protocol)
+    return known.title if known else about.protocol
 
 
 def sentence(text: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
 from ser_generalize.labels import ACTED
+from ser_generalize.protocols import tests_clips_again
 
 FILE_NAME = "predictions.parquet"
 METADATA_KEY = b"ser_generalize"
@@ -58,7 +59,10 @@ class About:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of one run: one row per test clip, sorted by clip_id."""
+    """The predictions of one run, sorted by clip_id: one row per test clip.
+
+    Under a protocol that tests a clip by several models (`cross`), one per clip and fold.
+    """
 
     about: About
     table: pa.Table
@@ -87,7 +91,9 @@ def prediction_schema(about: About) -> pa.Schema:
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the predictions atomically; the same predictions always give the same bytes."""
-    table = predictions.table.cast(prediction_schema(predictions.about)).sort_by("clip_id")
+    table = predictions.table.cast(prediction_schema(predictions.about)).sort_by(
+        [("clip_id", "ascending"), ("fold", "ascending")]
+    )
     with staged(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -137,6 +143,9 @@ def _check_rows(path: Path, predictions: Predictions) -> None:
     holes = ~np.isfinite(predictions.probabilities()).all(axis=1)
     if holes.any():
         raise InputError(f"{path} lacks probabilities of {listing(clips[holes], 3)}")
-    repeated = [name for name, count in Counter(clips).items() if count > 1]
+    repeats = tests_clips_again(predictions.about.protocol)
+    folds = predictions.column("fold") if repeats else [""] * len(clips)
+    times = Counter(zip(clips, folds, strict=True))
+    repeated = [name for (name, _), count in times.items() if count > 1]
     if repeated:
         raise InputError(f"{path} predicts clips more than once: {listing(repeated, 3)}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError
+from ser_generalize.protocols import tests_clips_again
 
 if TYPE_CHECKING:  # for the signature only: at run time this module imports nothing above base
     from ser_generalize.predictions import Predictions
@@ -75,14 +76,16 @@ def corpus_metrics(predictions: "Predictions") -> dict[str, Any]:
     """Return a run's point metrics, ready for metrics.json.
 
     `corpora` holds them for every corpus, pooled over its clips; `macro_average` is the plain mean
-    over corpora, the headline; `pooled` counts all clips alike, so that large corpora rule it. All
-    values lie in [0, 1]. Raises InputError for a run without a test clip.
+    over corpora, the headline; `pooled` counts all clips alike, so that large corpora rule it;
+    `folds`, where several models test the same clips, tells those models apart. All values lie in
+    [0, 1]. Raises InputError for a run without a test clip.
     """
     corpus = predictions.column("corpus")
     if not len(corpus):
         raise InputError(f"run {predictions.about.run!r} predicts no clip, so it has no metrics")
     labels, predicted = predictions.labels(), predictions.probabilities().argmax(1)
     clips, speakers = predictions.column("clip_id"), predictions.column("speaker")
+    repeats = tests_clips_again(predictions.about.protocol)
 
     def points(rows: Any) -> dict[str, Any]:
         counts = confusion(labels[rows], predicted[rows], len(predictions.about.classes))
@@ -96,12 +99,16 @@ def corpus_metrics(predictions: "Predictions") -> dict[str, Any]:
             "speakers": len(known),
         }
 
-    corpora = {str(name): points(corpus == name) for name in sorted(set(corpus))}
+    def by(column: NDArray[Any]) -> dict[str, Any]:
+        return {str(name): points(column == name) for name in sorted(set(column))}
+
+    corpora = by(corpus)
     means = {name: float(np.mean([row[name] for row in corpora.values()])) for name in METRICS}
     return {
         "corpora": corpora,
         "macro_average": {**means, "corpora": len(corpora)},
         "pooled": points(slice(None)),
+        **({"folds": by(predictions.column("fold"))} if repeats else {}),
     }
 
 

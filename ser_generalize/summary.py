@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ser_generalize.errors import InputError
 from ser_generalize.labels import VOTES
 from ser_generalize.predictions import About, Predictions, read_predictions
+from ser_generalize.protocols import LEAKS
 from ser_generalize.scores import uar
 from ser_generalize.statistics import (
     MACRO_AVERAGE,
@@ -21,23 +22,6 @@ from ser_generalize.statistics import (
     score,
     speaker_clusters,
 )
-
-PROTOCOLS = {
-    "loso": "leave one speaker out: every speaker is tested by a model that never heard them",
-    "session": "leave one session out: a session's speakers are tested by a model without them",
-    "loco": "leave one corpus out: every corpus is tested by a model trained on the others",
-    "cross": "cross-corpus: trained on one corpus, tested on another",
-    "within": "speaker-disjoint folds within each corpus",
-    "official": "the corpus's own split into training and test",
-    "emobox": "the folds of EmoBox (Interspeech 2024)",
-    "text": "leave texts out: no sentence is in both training and test",
-    "random": "random folds over clips",
-}
-LEAKS = {
-    "speaker": "Test speakers are also in the training part: this says nothing about new voices.",
-    "text": "Test sentences are also in the training part.",
-    "audio": "Some recordings are in both the training and the test part.",
-}
 
 
 @dataclass(frozen=True)

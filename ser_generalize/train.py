@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_generalize.command import CommandParser, run_command
+from ser_generalize.errors import one_of
 from ser_generalize.labels import ACTED, LABEL_SETS
+from ser_generalize.protocols import PROTOCOLS
 
 EXAMPLE = (
     "ser-generalize train --dataset data --embeddings embeddings --protocol loso "
@@ -27,7 +29,7 @@ def parser() -> CommandParser:
     add = command.add_argument
     add("--dataset", required=True, help="Hub id, or a folder made by `build`")
     add("--embeddings", required=True, help="store made by `ser-generalize embed`, or its Hub id")
-    add("--protocol", default="loso", help="loso: leave one speaker out (default)")
+    add("--protocol", default="loso", help=f"{', '.join(PROTOCOLS)} (default: loso)")
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
     add(
         "--labels-from",
@@ -43,7 +45,13 @@ def parser() -> CommandParser:
         help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); or logistic",
     )
     add("--corpora", nargs="+", metavar="C", help="only these corpora")
-    add("--train-on", default="each", help="each corpus by itself (default), or their union")
+    add(
+        "--languages",
+        nargs="+",
+        metavar="L",
+        help="only these, e.g. en de; or all. Default: en where corpora meet and none is named",
+    )
+    add("--train-on", help="each corpus by itself (default), or their union")
     return command
 
 
@@ -53,16 +61,18 @@ def main(argv: Sequence[str]) -> None:
     from ser_generalize.embeddings import find_store
     from ser_generalize.experiment import Cell, run_cell  # torch takes seconds to import
 
+    protocol = one_of("protocol", arguments.protocol, PROTOCOLS)
     cell = Cell(
         dataset=arguments.dataset,
         embeddings=find_store(arguments.embeddings),
-        protocol=arguments.protocol,
+        protocol=protocol,
         labels=arguments.labels,
         labels_from=arguments.labels_from,
         sampler=arguments.sampler,
         head=arguments.head,
         corpora=tuple(arguments.corpora or ()),
-        train_on=arguments.train_on,
+        languages=tuple(arguments.languages or ()),
+        train_on=arguments.train_on or PROTOCOLS[protocol].train_on[0],
     )
     run_cell(cell, arguments.out)
 

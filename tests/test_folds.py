@@ -15,41 +15,43 @@ from ser_generalize.dataset import load_clips
 COLUMNS = ["clip_id", "labels", "protocol", "fold", "part"]
 
 
+Published = dict[tuple[str, str], dict[str, dict[str, list[str]]]]
+
+
 @pytest.fixture(scope="module")
-def published(dataset: Path) -> dict[str, dict[str, list[str]]]:
-    """The clips of every fold under every label set, as plain `datasets` reads them."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+def published(dataset: Path) -> Published:
+    """The clips of every part of every fold, as plain `datasets` reads them."""
+    found: Published = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     folds = load_dataset(str(dataset), "folds", split="train")
     assert folds.column_names == COLUMNS
     for row in folds:
-        assert (row["protocol"], row["part"]) == ("loso", "test")
-        found[row["labels"]][row["fold"]].append(row["clip_id"])
+        found[row["labels"], row["protocol"]][row["fold"]][row["part"]].append(row["clip_id"])
     return found
 
 
 @pytest.mark.parametrize("labels", ["four", "five", "native"])
-def test_they_are_the_folds_that_train_scores(
-    published: dict[str, dict[str, list[str]]], dataset: Path, store: Path, labels: str
+@pytest.mark.parametrize("protocol", ["loso", "within", "emobox", "text"])
+def test_they_are_the_folds_of_train(
+    published: Published, dataset: Path, store: Path, labels: str, protocol: str
 ) -> None:
-    cell = Cell(dataset=str(dataset), embeddings=store, labels=labels)
+    """What is in no part is trained on: the promise of the card."""
+    cell = Cell(dataset=str(dataset), embeddings=store, labels=labels, protocol=protocol)
     data = read_data(cell)
     clip_ids = data.column("clip_id")
-    scored = {fold.name: clip_ids[fold.test].tolist() for fold in make_folds(cell, data)}
-    assert len(scored) > 1
-    assert published[labels] == scored
-    assert list(published[labels]) == list(scored)
+    folds = make_folds(cell, data)
+    assert list(published[labels, protocol]) == [fold.name for fold in folds]
+    for fold in folds:
+        parts = published[labels, protocol][fold.name]
+        assert parts["test"] == clip_ids[fold.test].tolist()
+        assert parts["validation"] == clip_ids[fold.validation].tolist()
+        listed = {clip_id for part in parts.values() for clip_id in part}
+        assert set(clip_ids[fold.train]) == set(clip_ids) - listed
+        assert bool(parts["unused"]) == (protocol == "text")
 
 
-def test_what_is_not_listed_is_what_is_trained_on(
-    published: dict[str, dict[str, list[str]]], dataset: Path, store: Path
-) -> None:
-    """The promise of the dataset's users' guide: the rest of the label set trains."""
-    cell = Cell(dataset=str(dataset), embeddings=store, labels="five")
-    data = read_data(cell)
-    inside = {row["clip_id"] for row in rows(dataset) if row["label5"] is not None}
-    for fold in make_folds(cell, data):
-        trained = set(data.column("clip_id")[fold.train])
-        assert trained == inside - set(published["five"][fold.name])
+def test_protocols_that_the_corpus_does_not_fit_have_none(published: Published) -> None:
+    """RAVDESS has neither sessions nor a split of its own."""
+    assert {protocol for _, protocol in published} == {"loso", "within", "emobox", "text"}
 
 
 def test_folds_are_no_corpus(dataset: Path) -> None:
@@ -67,7 +69,7 @@ def test_speakers_share_folds_by_their_clips_inside_the_label_set(tmp_path: Path
     ]
     build("emodb", raw(tmp_path / "raw", files), tmp_path / "data")
     found = pq.read_table(tmp_path / "data" / "folds" / "emodb.parquet").to_pylist()
-    folds = {(row["labels"], row["fold"]) for row in found}
+    folds = {(row["labels"], row["fold"]) for row in found if row["protocol"] == "loso"}
     assert {fold for labels, fold in folds if labels == "four"} == {"emodb:03+1", "emodb:09+1"}
     alone = {f"emodb:{speaker}" for speaker in ("03", "08", "09", "10")}
     assert {fold for labels, fold in folds if labels == "native"} == alone

@@ -1,175 +1,235 @@
-"""Protocols: whatever the corpora look like, nobody is on both sides of a fold."""
+"""Every protocol, whatever the corpora look like: what it promises, proved apart from its code."""
 
-from collections import Counter
-from dataclasses import dataclass
+from itertools import combinations
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from make_clips import (
+    CLASSES,
+    Columns,
+    corpus,
+    named,
+    odd_corpora,
+    reordered,
+    shuffled_rows,
+    speaker,
+    together,
+)
 
 from ser_generalize.errors import InputError
-from ser_generalize.protocols import FOLD_CLIPS, TRAIN_ON, Column, leave_one_speaker_out
-
-SETTINGS = settings(deadline=None, derandomize=True)
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Columns of a made-up dataset, in any order."""
-
-    corpora: Column
-    speakers: Column
-    hashes: Column
-
-
-def clips(speakers: dict[str | None, int], corpus: str = "c", copies: int = 0) -> Clips:
-    """Return a corpus with so many clips of every speaker; the last `copies` repeat the first."""
-    names = [name for name, count in speakers.items() for _ in range(count)]
-    owned = [range(max(1, count - copies)) for count in speakers.values()]
-    recordings = [
-        f"{corpus} {name} {numbers[index % len(numbers)]}"
-        for (name, count), numbers in zip(speakers.items(), owned, strict=True)
-        for index in range(count)
-    ]
-    columns = ([corpus] * len(names), names, recordings)
-    return Clips(*(np.array(column, dtype=object) for column in columns))
-
-
-@st.composite
-def datasets(draw: st.DrawFn) -> Clips:
-    """Draw one to three corpora of speakers of very unequal size, shuffled."""
-    parts = []
-    for corpus in draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)):
-        counts = draw(st.lists(st.integers(1, 25), min_size=1, max_size=9))
-        # Two speakers large enough for a fold each: without them there is nothing to test.
-        counts += draw(st.lists(st.integers(FOLD_CLIPS, 30), min_size=2, max_size=3))
-        speakers: dict[str | None, int] = {f"{corpus}:{i}": n for i, n in enumerate(counts)}
-        speakers[None] = draw(st.integers(0, 12))
-        parts.append(clips(speakers, corpus, copies=draw(st.integers(0, 3))))
-    order = draw(st.randoms(use_true_random=False))
-    columns = [np.concatenate([getattr(p, n) for p in parts]) for n in Clips.__dataclass_fields__]
-    shuffled = list(range(len(columns[0])))
-    order.shuffle(shuffled)
-    return Clips(*(column[shuffled] for column in columns))
-
-
-@SETTINGS
-@given(datasets(), st.sampled_from(TRAIN_ON))
-def test_no_speaker_and_no_recording_is_on_both_sides(data: Clips, train_on: str) -> None:
-    for fold in leave_one_speaker_out(data.corpora, data.speakers, train_on):
-        trained, tested = set(data.speakers[fold.train]), set(data.speakers[fold.test])
-        assert trained and tested
-        assert not trained & tested
-        assert not set(data.hashes[fold.train]) & set(data.hashes[fold.test])
-        fold.check(data.speakers, data.hashes)
-
-
-@SETTINGS
-@given(datasets(), st.sampled_from(TRAIN_ON))
-def test_every_clip_of_a_known_speaker_is_tested_once_and_no_other(
-    data: Clips, train_on: str
-) -> None:
-    folds = leave_one_speaker_out(data.corpora, data.speakers, train_on)
-    known = [row for row, name in enumerate(data.speakers) if name is not None]
-    assert sorted(np.concatenate([fold.test for fold in folds])) == known
-    assert len({fold.name for fold in folds}) == len(folds)
-
-
-@SETTINGS
-@given(datasets(), st.sampled_from(TRAIN_ON))
-def test_training_takes_everybody_else_within_the_corpus_or_in_all(
-    data: Clips, train_on: str
-) -> None:
-    for fold in leave_one_speaker_out(data.corpora, data.speakers, train_on):
-        (corpus,) = set(data.corpora[fold.test])  # a fold tests one corpus
-        pool = data.corpora == corpus if train_on == "each" else data.corpora != ""
-        assert set(fold.train) == set(np.flatnonzero(pool)) - set(fold.test)
-
-
-@SETTINGS
-@given(datasets())
-def test_small_speakers_share_folds_and_others_have_their_own(data: Clips) -> None:
-    sizes = Counter(data.speakers)
-    small = {name for name, size in sizes.items() if size < FOLD_CLIPS}
-    for fold in leave_one_speaker_out(data.corpora, data.speakers):
-        tested = set(data.speakers[fold.test])
-        if tested & small:
-            (corpus,) = set(data.corpora[fold.test])
-            all_small = small & set(data.speakers[data.corpora == corpus])
-            assert tested <= small
-            assert len(fold.test) >= FOLD_CLIPS or tested == all_small - {None}
-        else:
-            assert tested == {fold.name}
-
-
-@pytest.mark.parametrize("size", [1, 4, 9])
-def test_many_tiny_speakers_make_few_folds_and_lose_none(size: int) -> None:
-    tiny = clips({f"c:{i:02d}": size for i in range(29)})
-    folds = leave_one_speaker_out(tiny.corpora, tiny.speakers)
-    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(29 * size))
-    assert all(FOLD_CLIPS <= len(fold.test) < 3 * FOLD_CLIPS for fold in folds)
-
-
-def test_a_corpus_of_tiny_speakers_alone_is_still_split() -> None:
-    data = clips({"c:tiny": 3, "c:small": 9, None: 2})
-    folds = leave_one_speaker_out(data.corpora, data.speakers)
-    assert [(fold.name, len(fold.test), len(fold.train)) for fold in folds] == [
-        ("c:small", 9, 5), ("c:tiny", 3, 11),
-    ]  # fmt: skip
-
-
-def test_folds_do_not_depend_on_the_order_of_the_rows() -> None:
-    data = clips({"c:a": 12, "c:b": 3, "c:c": 9, "c:d": 4, "c:e": 2, None: 5})
-    back = np.arange(len(data.speakers))[::-1]
-    forward = leave_one_speaker_out(data.corpora, data.speakers)
-    backward = leave_one_speaker_out(data.corpora[back], data.speakers[back])
-    assert [fold.name for fold in forward] == [fold.name for fold in backward]
-    assert [set(f.test) for f in forward] == [set(back[f.test]) for f in backward]
-
-
-def test_a_recording_under_two_speakers_is_refused() -> None:
-    data = clips({"c:a": 12, "c:b": 12})
-    data.hashes[0] = data.hashes[-1]
-    fold, _ = leave_one_speaker_out(data.corpora, data.speakers)
-    with pytest.raises(InputError, match=r"fold c:a leaks: recording .*c c:b 11"):
-        fold.check(data.speakers, data.hashes)
-
-
-def test_a_recording_of_a_test_speaker_filed_as_unknown_is_refused() -> None:
-    data = clips({"c:a": 12, "c:b": 12, None: 3})
-    data.hashes[-1] = data.hashes[0]
-    first, second = leave_one_speaker_out(data.corpora, data.speakers)
-    with pytest.raises(InputError, match="fold c:a leaks: recording"):
-        first.check(data.speakers, data.hashes)
-    second.check(data.speakers, data.hashes)  # both copies are trained on: no leak
-
-
-def test_one_name_for_the_speakers_of_two_corpora_is_refused_by_the_union() -> None:
-    a, b = clips({"1": 12, "2": 12}, "a"), clips({"1": 12, "2": 12}, "b")
-    corpora, speakers, hashes = (
-        np.concatenate([getattr(part, name) for part in (a, b)])
-        for name in Clips.__dataclass_fields__
-    )
-    for fold in leave_one_speaker_out(corpora, speakers, "each"):
-        fold.check(speakers, hashes)
-    with pytest.raises(InputError, match=r"leaks: speaker 1 is in both .* --corpora"):
-        leave_one_speaker_out(corpora, speakers, "union")[0].check(speakers, hashes)
-
-
-@pytest.mark.parametrize(
-    ("speakers", "named"),
-    [
-        ({"c:lonely": 40}, "c:lonely"),
-        ({"c:lonely": 40, None: 40}, "c:lonely"),
-        ({None: 40}, "names none"),
-    ],
+from ser_generalize.protocols import (
+    LEAKS,
+    PROTOCOLS,
+    Clips,
+    Fold,
+    IndivisibleError,
+    make_folds,
 )
-def test_nobody_to_train_on_is_refused(speakers: dict[str | None, int], named: str) -> None:
-    good, bad = clips({"b:a": 12, "b:b": 12}, "b"), clips(speakers, "bad")
-    with pytest.raises(InputError, match=rf"corpus bad .*{named}.* among its \d+ clips"):
-        leave_one_speaker_out(
-            np.concatenate([good.corpora, bad.corpora]),
-            np.concatenate([good.speakers, bad.speakers]),
-            "union",
-        )
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=30)
+# What no test clip shares with a training or a validation clip, as the documentation says.
+PROMISED = {
+    "loso": ("speaker", "sha256"),
+    "session": ("speaker", "session", "sha256"),
+    "loco": ("corpus", "speaker", "sha256"),
+    "cross": ("corpus", "speaker", "sha256"),
+    "within": ("speaker", "sha256"),
+    "official": ("sha256",),
+    "emobox": ("speaker", "sha256"),
+    "text": ("speaker", "text_id", "sha256"),
+    "random": ("sha256",),
+}
+# What a clip must have to be tested.
+TESTED = {
+    "loso": ("speaker",),
+    "session": ("speaker", "session"),
+    "loco": (),
+    "cross": (),
+    "within": ("speaker",),
+    "emobox": ("speaker",),
+    "text": ("speaker", "text_id"),
+    "random": (),
+}
+WAYS = [(name, train_on) for name in PROMISED for train_on in PROTOCOLS[name].train_on]
+every_way = pytest.mark.parametrize(("name", "train_on"), WAYS, ids=map("-".join, WAYS))
+
+
+def values(columns: Columns, column: str, rows: np.ndarray) -> set[str | None]:
+    return {columns[column][row] for row in rows}
+
+
+def divided(columns: Columns, name: str, train_on: str) -> list[Fold]:
+    """Return the folds, none where the clips cannot be divided or a recording would leak."""
+    try:
+        return make_folds(name, Clips.of(columns), train_on)
+    except InputError as error:
+        line = str(error)
+        assert "\n" not in line and ("--corpora" in line or name == "emobox")
+        event(type(error).__name__)
+        return []
+
+
+def for_emobox(columns: Columns) -> Columns:
+    """Rename the corpora to some that EmoBox has folds for."""
+    names = {"a": "iemocap", "b": "savee", "c": "jl_corpus"}
+    return columns | {"corpus": [names[str(name)] for name in columns["corpus"]]}
+
+
+@every_way
+@SETTINGS
+@given(columns=odd_corpora())
+def test_folds_keep_what_the_protocol_promises(columns: Columns, name: str, train_on: str) -> None:
+    columns = for_emobox(columns) if name == "emobox" else columns
+    folds = divided(columns, name, train_on)
+    for fold in folds:
+        nothing_is_shared(columns, name, fold)
+        if name not in {"official", "random"}:  # there it is what the authors say, or chance
+            validation_leaves_every_class(columns, fold)
+    if folds:
+        every_clip_is_tested_once(columns, name, folds)
+
+
+def nothing_is_shared(columns: Columns, name: str, fold: Fold) -> None:
+    assert len(fold.train) and len(fold.test)
+    for column in PROMISED[name]:
+        tested = values(columns, column, fold.test)
+        for rows in (fold.train, fold.validation):
+            assert not (tested & values(columns, column, rows)) - {None}
+    for column in {"speaker", "sha256"} & set(PROMISED[name]):
+        both = (values(columns, column, rows) for rows in (fold.train, fold.validation))
+        assert not set.intersection(*both) - {None}
+    rows = np.concatenate([fold.train, fold.validation, fold.test])
+    assert len(set(rows)) == len(rows)
+
+
+def validation_leaves_every_class(columns: Columns, fold: Fold) -> None:
+    kinds = list(zip(columns["corpus"], columns["label"], strict=True))
+    assert {kinds[row] for row in fold.validation} <= {kinds[row] for row in fold.train}
+    assert None not in values(columns, "speaker", fold.validation)
+    if len(fold.validation):
+        assert len(values(columns, "speaker", fold.train) - {None}) >= 2
+
+
+def every_clip_is_tested_once(columns: Columns, name: str, folds: list[Fold]) -> None:
+    assert len({fold.name for fold in folds}) == len(folds)
+    rows = range(len(columns["clip_id"]))
+    if name == "official":
+        able = [row for row in rows if columns["official_split"][row] == "test"]
+    else:
+        able = [row for row in rows if all(columns[need][row] for need in TESTED[name])]
+    if name == "emobox":  # of IEMOCAP it leaves out sessions
+        session = dict(zip(rows, columns["session"], strict=True))
+        able = [row for row in able if session[row] or columns["corpus"][row] != "iemocap"]
+    times = np.bincount(np.concatenate([fold.test for fold in folds]), minlength=len(rows))
+    others = len(set(columns["corpus"])) - 1
+    assert set(times[able]) == {others if name == "cross" else 1}
+    assert times.sum() == times[able].sum()
+
+
+@every_way
+@SETTINGS
+@given(columns=odd_corpora(), randoms=st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(
+    columns: Columns, name: str, train_on: str, randoms: Random
+) -> None:
+    columns = for_emobox(columns) if name == "emobox" else columns
+    shuffled = reordered(columns, shuffled_rows(columns, randoms))
+    first = named(columns, divided(columns, name, train_on))
+    second = named(shuffled, divided(shuffled, name, train_on))
+    assert list(first) == list(second)
+    assert first == second
+
+
+@every_way
+def test_complete_corpora_are_divided_under_every_protocol(name: str, train_on: str) -> None:
+    names = ("iemocap", "savee") if name == "emobox" else ("a", "b")
+    columns = together([corpus(name, speakers=6) for name in names])
+    folds = make_folds(name, Clips.of(columns), train_on)
+    assert all(len(fold.validation) for fold in folds)
+    for fold in folds:
+        assert values(columns, "label", fold.train) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", ["loco", "cross"])
+def test_one_corpus_is_too_few_to_train_elsewhere(name: str) -> None:
+    with pytest.raises(
+        IndivisibleError, match=rf"protocol {name} needs two corpora.* only c; name"
+    ):
+        make_folds(name, Clips.of(corpus()))
+
+
+def test_loco_trains_on_all_others_and_cross_on_each() -> None:
+    columns = together([corpus(name) for name in "abc"])
+    loco = make_folds("loco", Clips.of(columns))
+    assert [fold.name for fold in loco] == ["a", "b", "c"]
+    assert values(columns, "corpus", loco[0].train) == {"b", "c"}
+    cross = make_folds("cross", Clips.of(columns))
+    assert [fold.name for fold in cross] == ["b>a", "c>a", "a>b", "c>b", "a>c", "b>c"]
+    for fold in cross:
+        trained, tested = fold.name.split(">")
+        rows = np.concatenate([fold.train, fold.validation])
+        assert values(columns, "corpus", rows) == {trained}
+        assert values(columns, "corpus", fold.test) == {tested}
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("loco", "each"), ("cross", "union")])
+def test_what_such_a_protocol_trains_on_is_not_for_choice(name: str, wrong: str) -> None:
+    columns = together([corpus("a"), corpus("b")])
+    with pytest.raises(InputError, match=rf"--train-on for protocol {name} '{wrong}'; choose one"):
+        make_folds(name, Clips.of(columns), wrong)
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(InputError, match="unknown protocol 'louso'; choose one of: loso, session"):
+        make_folds("louso", Clips.of(corpus()))
+
+
+@pytest.mark.parametrize("name", ["session", "text", "official"])
+def test_a_corpus_without_the_column_is_named(name: str) -> None:
+    bare = together([speaker(f"{n}", 12, "bare", texts=(None,), splits=(None,)) for n in range(4)])
+    noun = {"session": "session", "text": "text", "official": "official split"}[name]
+    line = (
+        rf"protocol {name} divides clips by {noun}, and corpus bare names none among its 48 clips"
+    )
+    with pytest.raises(IndivisibleError, match=line):
+        make_folds(name, Clips.of(together([corpus("a"), bare])))
+
+
+def test_what_a_protocol_leaks_has_a_text_and_is_not_promised() -> None:
+    assert set(PROTOCOLS) == set(PROMISED)
+    for name, protocol in PROTOCOLS.items():
+        assert set(protocol.apart) == set(PROMISED[name])
+        assert set(protocol.leaks) <= set(LEAKS)
+        assert ("speaker" in protocol.leaks) == ("speaker" not in protocol.apart)
+
+
+def test_a_random_split_is_as_leaky_as_its_name() -> None:
+    """It is there to measure the leak: every test speaker is trained on, and validated on."""
+    columns = corpus()
+    for fold in make_folds("random", Clips.of(columns)):
+        assert values(columns, "speaker", fold.train) == values(columns, "speaker", fold.test)
+
+
+@SETTINGS
+@given(odd_corpora())
+def test_a_fold_of_any_parts_is_refused_exactly_if_they_share_something(columns: Columns) -> None:
+    """The proof by itself, on folds that no protocol would make."""
+    clips, rows = Clips.of(columns), np.arange(len(columns["clip_id"]))
+    parts = {"training": rows[::3], "validation": rows[1::3], "test": rows[2::3]}
+    fold = Fold("f", parts["training"], parts["test"], parts["validation"])
+    for column in ("speaker", "sha256", "session", "text_id", "corpus"):
+        shared = {
+            pair
+            for pair in combinations(parts, 2)
+            if set.intersection(*(values(columns, column, parts[part]) for part in pair)) - {None}
+        }
+        if column not in {"speaker", "sha256"}:
+            shared -= {("training", "validation")}
+        if shared:
+            with pytest.raises(InputError, match="fold f leaks: "):
+                fold.check(clips, [column])
+        else:
+            fold.check(clips, [column])

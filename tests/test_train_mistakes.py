@@ -56,7 +56,10 @@ def snapshot(folder: Path) -> dict[Path, bytes | None]:
         (("--labels-from", "votes"), "holds no votes of raters for ravdess; no corpus asked"),
         (("--sampler", "smoke"), "'smoke'; choose one of: none, under, over, smote, borderline, "),
         (("--head", "big"), "unknown head 'big'; give hidden sizes such as 128 or 4096,2048"),
-        (("--train-on", "all"), "unknown --train-on 'all'; choose one of: each, union"),
+        (
+            ("--train-on", "all"),
+            "unknown --train-on for protocol loso 'all'; choose one of: each, union",
+        ),
         (("--corpora", "emodb", "ravdess"), "has no corpus emodb; it holds: ravdess"),
         (
             ("--epochs", "3"),
@@ -101,7 +104,7 @@ def test_data_that_cannot_be_split_or_resampled_are_refused(
     one = changed("one", of(SPEAKERS[:1]))
     afraid = changed("afraid", lambda rows: [r for r in rows if r["native_label"] == "fearful"])
     dull = changed("dull", lambda rows: [row | {"native_label": "bored"} for row in rows])
-    assert "ravdess has only ravdess:01 among its 14 clips" in refused(data=one)
+    assert "ravdess leaves nothing to train on when ravdess:01 is tested" in refused(data=one)
     assert "is in the label set four" in refused(data=afraid)
     only = "ravdess has clips of one class only (bored) in the label set native: nothing to tell"
     assert only in refused("--labels", "native", data=dull)
