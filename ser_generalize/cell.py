@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,16 @@ from ser_generalize.labels import (
 )
 from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
 from ser_generalize.protocols import make_folds as folds_of
-from ser_generalize.resampling import SAMPLERS
+from ser_generalize.resampling import BATCHES, SAMPLERS
+from ser_generalize.training import CROSS_ENTROPY, FOCAL, LOSSES, Recipe
 
-SEED = 0
 ALL_LANGUAGES = "all"
 DEFAULT_LANGUAGE = "en"
+FIXED, EARLY = "fixed", "early"
+STOPS = {
+    FIXED: "all epochs, on all training speakers",
+    EARLY: "validation speakers, kept out of training, choose the epoch and the temperature",
+}
 
 Labels = list[str | None]  # a class per clip, None: outside the label set
 Notes = tuple[str, ...]  # what the reader of a run must know, a line each
@@ -48,6 +53,9 @@ class Cell:
     labels_from: str = ACTED
     sampler: str = "none"
     head: str = heads.DEFAULT_HEAD
+    loss: str = CROSS_ENTROPY
+    stop: str = FIXED
+    seeds: int = 1
     train_on: str = EACH
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
     languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
@@ -65,7 +73,27 @@ class Cell:
         one_of("sampler", self.sampler, SAMPLERS)
         allowed = PROTOCOLS[self.protocol].train_on
         one_of(f"--train-on for protocol {self.protocol}", self.train_on, allowed)
-        heads.parse_head(self.head)
+        one_of("loss", self.loss, LOSSES)
+        one_of("--stop", self.stop, STOPS)
+        if self.seeds < 1:
+            raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
+        if heads.parse_head(self.head) is None:
+            self._check_logistic()
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the cell's heads are trained."""
+        return Recipe(loss=self.loss)
+
+    def _check_logistic(self) -> None:
+        """Refuse what needs a head that is trained batch by batch."""
+        asked = {"--sampler": self.sampler, "--loss": self.loss, "--stop": self.stop}
+        for option, value in asked.items():
+            if value in {*BATCHES, FOCAL, EARLY}:
+                raise InputError(
+                    f"{option} {value} is for heads that are trained in batches; choose another, "
+                    f"or --head {heads.DEFAULT_HEAD}"
+                )
 
     @property
     def chosen_languages(self) -> tuple[str, ...]:
@@ -247,6 +275,8 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "languages": list(cell.chosen_languages),
         "sampler": cell.sampler,
         "head": cell.head,
-        "recipe": heads.RECIPE,
-        "seed": SEED,
+        "loss": cell.loss,
+        "stop": cell.stop,
+        "seeds": cell.seeds,
+        "recipe": asdict(cell.recipe),
     }

@@ -1,55 +1,50 @@
 """Running a cell: its folds are shared by the processes, trained, and joined into predictions."""
 
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from ser_generalize import heads
-from ser_generalize.cell import SEED, Cell, Data, describe, make_folds, read_data, read_features
+from ser_generalize.cell import FIXED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
-from ser_generalize.labels import VOTES
+from ser_generalize.groups import Material, Task, group_size, make_groups, train_group
+from ser_generalize.heads import Features
+from ser_generalize.labels import ACTED, VOTES
 from ser_generalize.launch import in_step, processes, share_of_cores, single_threads
 from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
 from ser_generalize.protocols import PROTOCOLS, Fold
-from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
+from ser_generalize.training import CROSS_ENTROPY
 
 __all__ = ["Cell", "run_cell"]
 
 SYNTHETIC = "synthetic"  # the elicitation of what `dataset_scripts.fabricate` makes
 CLIP_COLUMNS = tuple(
-    name for name, _ in COLUMNS if name not in {"run", "protocol", "fold", "label"}
+    name for name, _ in COLUMNS if name not in {"run", "protocol", "fold", "seed", "label"}
 )
 
 
-@dataclass(frozen=True)
-class Training:
-    """What the threads of one process share while they train its folds."""
+class Progress:
+    """A bar that the threads of a process share, and their way out: Ctrl-C, or a group that failed.
 
-    cell: Cell
-    data: Data
-    features: heads.Features
-    device: torch.device
-    progress: "tqdm[Any]"
-    stopped: Event  # set by Ctrl-C or a fold that failed; the others end after their epoch
+    The other groups then end after their epoch.
+    """
 
-    def on_epoch(self) -> None:
-        """Count an epoch, or end this fold's training where there is no more use for it."""
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar, self.stopped = bar, Event()
+
+    def __call__(self, heads: int) -> None:
+        """Count an epoch of so many heads, or end their training."""
         if self.stopped.is_set():
             raise CancelledError
-        self.progress.update()
+        self._bar.update(heads)
 
 
 def run_cell(cell: Cell, out: Path) -> None:
@@ -78,7 +73,7 @@ def _run(cell: Cell, out: Path, accelerator: Accelerator) -> None:
     accelerator.wait_for_everyone()
 
 
-def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], heads.Features] | None:
+def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], Features] | None:
     """Check everything, cheap things first, and read the data; None where the run is done."""
     data = read_data(cell)
     if check_run(out, describe(cell, data)):
@@ -94,78 +89,44 @@ def _start(cell: Cell, out: Path, data: Data, accelerator: Accelerator) -> None:
 def _train_folds(
     cell: Cell,
     data: Data,
-    features: heads.Features,
+    features: Features,
     folds: Sequence[Fold],
     out: Path,
     accelerator: Accelerator,
 ) -> list[FoldResult]:
-    """Train this process's share of the folds, several at a time, one thread each."""
-    share = range(accelerator.process_index, len(folds), accelerator.num_processes)
+    """Train this process's share of the groups, several at a time, one thread each."""
+    material = Material(cell, data, features, accelerator.device)
+    workers = _workers(accelerator)
+    together = workers * accelerator.num_processes
+    groups = make_groups(folds, cell.seeds, group_size(material), together)
+    share = groups[accelerator.process_index :: accelerator.num_processes]
+    total = sum(map(len, share)) * cell.recipe.epochs
     title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
     with (
-        progress_bar(len(share) * heads.EPOCHS, title, "epoch", show) as progress,
-        single_threads(_workers(accelerator)) as pool,
+        progress_bar(total, title, "epoch", show) as bar,
+        single_threads(workers) as pool,
     ):
-        training = Training(cell, data, features, accelerator.device, progress, Event())
+        progress = Progress(bar)
 
-        def train(index: int) -> FoldResult:
-            result = load_fold(out, index)
-            if result is None:
-                result = _train_fold(training, folds[index])
-                save_fold(out, index, result)
-            else:
-                progress.update(heads.EPOCHS)
-            return result
+        def train(tasks: list[Task]) -> list[FoldResult]:
+            found = [load_fold(out, task.index) for task in tasks]
+            finished = [result for result in found if result is not None]
+            if len(finished) == len(tasks):
+                progress(len(tasks) * cell.recipe.epochs)
+                return finished
+            results = train_group(material, tasks, progress)
+            for task, result in zip(tasks, results, strict=True):
+                save_fold(out, task.index, result)
+            return results
 
         try:
-            return list(pool.map(train, share))
+            return [result for results in pool.map(train, share) for result in results]
         finally:
-            training.stopped.set()
-
-
-def _train_fold(training: Training, fold: Fold) -> FoldResult:
-    # Nothing is stopped early yet, so validation clips are better trained on.
-    fold = replace(fold, train=np.sort(np.concatenate([fold.train, fold.validation])))
-    cell, data = training.cell, training.data
-    seed = zlib.crc32(f"{SEED}:{fold.name}".encode())
-    train, labels = training.features[fold.train], data.labels[fold.train]
-    mixture, note = resample(cell.sampler, train.reshape(len(train), -1), labels, seed)
-    probabilities = heads.train_and_predict(
-        heads.parse_head(cell.head),
-        train,
-        mixture,
-        training.features[fold.test],
-        len(data.classes),
-        seed,
-        training.device,
-        training.on_epoch,
-    )
-    clip_ids = data.clips.select(fold.test)["clip_id"]
-    notes = (*([note] if note else []), *_class_notes(cell, data, fold))
-    return FoldResult(fold.name, list(clip_ids), probabilities, notes)
-
-
-def _class_notes(cell: Cell, data: Data, fold: Fold) -> Iterator[str]:
-    """Yield what a reader must know where classes have few training clips, or none."""
-    train = data.labels[fold.train]
-
-    def names(labels: Iterable[int]) -> str:
-        return ", ".join(data.classes[label] for label in sorted(labels))
-
-    if repeated := repeated_classes(cell.sampler, train):
-        yield (
-            f"clips repeated, not synthesised, of a class with under {NEIGHBOURS + 1} training "
-            f"clips ({names(repeated)})"
-        )
-    learnt = set(np.unique(train))
-    if len(learnt) == 1:
-        yield f"a single class to train on ({names(learnt)}), predicted for every clip"
-    if absent := set(data.labels[fold.test]) - learnt:  # the recall can only be 0
-        yield f"tested on a class without a training clip ({names(absent)})"
+            progress.stopped.set()
 
 
 def _workers(accelerator: Accelerator) -> int:
-    """Return how many folds a process trains at a time: one on a GPU."""
+    """Return how many groups a process trains at a time: one on a GPU."""
     return share_of_cores(accelerator) if accelerator.device.type == "cpu" else 1
 
 
@@ -181,6 +142,7 @@ def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Prediction
             "run": about.run,
             "protocol": cell.protocol,
             "fold": result.fold,
+            "seed": result.seed,
             **({"label_source": "perceived"} if cell.labels_from == VOTES else {}),
             "label": data.classes[labels[clip_id]],
             **{f"p_{name}": p for name, p in zip(data.classes, chances, strict=True)},
@@ -192,11 +154,16 @@ def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Prediction
 
 
 def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
-    reasons = Counter(note for result in results for note in result.notes)
-    notes = [f"{count} of {len(results)} folds: {why}" for why, count in sorted(reasons.items())]
+    folds = {result.fold for result in results}
+    reasons = Counter(why for _, why in {(one.fold, why) for one in results for why in one.notes})
+    notes = [f"{count} of {len(folds)} folds: {why}" for why, count in sorted(reasons.items())]
     if SYNTHETIC in data.clips["elicitation"]:
         notes.append("fabricated speech: these figures say nothing about real voices")
     notes += data.notes
+    if cell.seeds > 1:
+        notes.append(
+            f"averaged over {cell.seeds} seeds: confusions count every clip {cell.seeds} times"
+        )
     protocol = PROTOCOLS[cell.protocol]
     untested = len(data.clips) - len({clip_id for result in results for clip_id in result.clip_ids})
     if untested:
@@ -212,7 +179,9 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         head=cell.head,
         sampler=cell.sampler,
         train_on=cell.train_on,
-        seed=SEED,
+        seeds=cell.seeds,
+        loss=cell.loss,
+        stop=cell.stop,
         dataset=data.fingerprint[:12],
         leaks=protocol.leaks,
         notes=tuple(notes),
@@ -223,13 +192,16 @@ def _run_name(cell: Cell, data: Data) -> str:
     """Name a run by what it did, what tells runs apart first: tables cut long names."""
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
-    by = [cell.sampler, cell.head, *([VOTES] if cell.labels_from == VOTES else [])]
+    unusual = [(cell.loss, CROSS_ENTROPY), (cell.stop, FIXED), (cell.labels_from, ACTED)]
+    by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
     return " ".join([*by, *encoder, cell.protocol, cell.labels, cell.train_on])
 
 
 def _print_summary(out: Path, predictions: Predictions) -> None:
     """Say where the run is, and what its reader must know; what it is worth is for `report`."""
     folds = len(set(predictions.column("fold")))
-    print(f"train: {len(predictions.table)} clips predicted in {folds} folds, in {out}")
+    clips, seeds = len(set(predictions.column("clip_id"))), predictions.about.seeds
+    times = f", from {seeds} seeds," if seeds > 1 else ""
+    print(f"train: {clips} clips predicted in {folds} folds{times} in {out}")
     for note in predictions.about.notes:
         print(f"train: {note}")

@@ -1,52 +1,30 @@
-"""What is trained on the frozen encoder: a feed-forward head over a learned sum of layers.
+"""What is trained on the frozen encoder: feed-forward heads over a learned sum of layers, stacked.
 
-A head and its training are deterministic given the seed, on any number of processes: every random
-number comes from the head's own generator, and a fold is trained by one thread.
+A stack holds one head per fold in tensors with a leading fold axis, so that many folds train as one
+program (see `training`). Every random number of a fold comes from its own seed alone, whatever
+trains beside it.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ser_generalize.errors import InputError
-from ser_generalize.resampling import Mixture
 
 LOGISTIC = "logistic"
 DEFAULT_HEAD = "128"
 PAPER_HEAD = "4096,2048,1024,512"  # arXiv 2406.09933
-
-# Chosen by leaving one speaker out among RAVDESS actors 01-06 and EmoDB speakers 03 08 09 10 11,
-# see the README; no other speaker was looked at.
-EPOCHS = 60
-BATCH = 64
-LEARNING_RATE = 1e-3
-LAYER_LEARNING_RATE = 3e-2  # a handful of layer weights has to move much further than the rest
-WEIGHT_DECAY = 1e-2
-DROPOUT = 0.5
-LABEL_SMOOTHING = 0.1
-LOGISTIC_C = 0.003
-LOGISTIC_STEPS = 1000
-
-RECIPE = {
-    "epochs": EPOCHS,
-    "batch": BATCH,
-    "learning_rate": LEARNING_RATE,
-    "layer_learning_rate": LAYER_LEARNING_RATE,
-    "weight_decay": WEIGHT_DECAY,
-    "dropout": DROPOUT,
-    "label_smoothing": LABEL_SMOOTHING,
-    "logistic_c": LOGISTIC_C,
-}  # part of a run's identity: another recipe is another run
+LAYER_SCORES = "layer_scores"
 
 Features = NDArray[np.float32]  # [clips, layers, 2 * width]
 Probabilities = NDArray[np.float32]  # [clips, classes]
+Parameters = dict[str, NDArray[np.float32]]
 
 
 def parse_head(text: str) -> tuple[int, ...] | None:
@@ -79,145 +57,134 @@ def clip_normalised(embeddings: NDArray[np.float16]) -> Features:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Standardisation fitted on the real clips of a training part."""
+    """Standardisation fitted on the real clips of a training part, each tensor [layers, width]."""
 
-    mean: Features
-    deviation: Features
+    mean: Tensor
+    deviation: Tensor
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Tensor) -> Tensor:
         """Return standardised features, same shape."""
         return (features - self.mean) / self.deviation
 
 
-def fit_scaler(features: Features) -> Scaler:
-    """Fit mean and deviation of every feature; a feature that never varies is left unscaled."""
+def fit_scaler(features: Tensor, rows: Tensor) -> Scaler:
+    """Fit mean and deviation of every feature over some rows; one that never varies is unscaled.
+
+    `features` [clips, layers, width] are read in blocks: the rows are never copied all at once.
+    """
+    blocks = rows.split(512)
+    total = torch.zeros(features.shape[1:], dtype=torch.float64, device=features.device)
+    for block in blocks:
+        total += features[block].sum(0, dtype=torch.float64)
+    mean = (total / len(rows)).float()
+    squares = torch.zeros_like(total)
+    low, high = torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
+    for block in blocks:
+        values = features[block]
+        squares += (values - mean).square_().sum(0, dtype=torch.float64)
+        low, high = torch.minimum(low, values.amin(0)), torch.maximum(high, values.amax(0))
     # The deviation of a constant is not 0 but rounding: many equal numbers do not sum exactly.
-    constant = np.ptp(features, axis=0) < 1e-6
-    deviation = np.where(constant, np.float32(1), features.std(axis=0))
-    return Scaler(features.mean(axis=0), deviation)
+    constant = high - low < 1e-6
+    deviation = (squares / len(rows)).sqrt_().float()
+    return Scaler(mean, torch.where(constant, torch.ones_like(deviation), deviation))
 
 
-class Head(nn.Module):
-    """A learned softmax-weighted sum over layers, then fully connected layers with ReLU."""
+class HeadStack:
+    """Heads of one shape: a softmax-weighted sum over layers, then linear layers with ReLU.
+
+    `tensors` holds `layer_scores` [heads, layers] and, layer by layer, `linear.{i}.weight`
+    [heads, inputs, outputs] and `linear.{i}.bias` [heads, 1, outputs].
+    """
 
     def __init__(
-        self, layers: int, width: int, hidden: tuple[int, ...], classes: int, seed: int
+        self, layers: int, sizes: Sequence[int], seeds: Sequence[int], device: torch.device
     ) -> None:
-        super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-        self.layer_scores = nn.Parameter(torch.zeros(layers))
-        sizes = (width, *hidden, classes)
-        self.linears = nn.ModuleList(self._linear(*pair) for pair in pairwise(sizes))
+        """`sizes` are the width of the inputs, the hidden sizes and the number of classes."""
+        self.sizes, self.seeds = tuple(sizes), torch.tensor(seeds, device=device)
+        self.tensors = {LAYER_SCORES: torch.zeros(len(seeds), layers, device=device)}
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+            weights = torch.empty(len(seeds), inputs, outputs, device=device)
+            for weight, generator in zip(weights, generators, strict=True):
+                drawn = torch.empty(outputs, inputs)  # as torch.nn.Linear does, on any device
+                weight.copy_(nn.init.kaiming_uniform_(drawn, a=5**0.5, generator=generator).T)
+            self.tensors[f"linear.{index}.weight"] = weights
+            biases = torch.zeros(len(seeds), 1, outputs, device=device)
+            self.tensors[f"linear.{index}.bias"] = biases
 
-    def _linear(self, inputs: int, outputs: int) -> nn.Linear:
-        """Return a layer initialised as torch does, but from the head's own generator."""
-        linear: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
-        nn.init.kaiming_uniform_(linear.weight, a=5**0.5, generator=self.generator)
-        nn.init.zeros_(linear.bias)
-        return linear
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits [clips, classes] of standardised features [clips, layers, width]."""
-        weights = self.layer_scores.softmax(dim=0)
-        hidden = torch.einsum("l,clw->cw", weights, features)
-        for linear in self.linears[:-1]:
-            hidden = functional.relu(linear(self._dropout(hidden)))
-        return self.linears[-1](self._dropout(hidden))
-
-    def _dropout(self, hidden: Tensor) -> Tensor:
-        """Drop by the head's own generator: torch's own dropout draws from one that folds share."""
-        if not self.training:
-            return hidden
-        kept = torch.rand(hidden.shape, generator=self.generator) >= DROPOUT
-        return hidden * kept.to(hidden.device) / (1 - DROPOUT)
+    def parameters(self, head: int) -> Parameters:
+        """Return the arrays of one head, named and shaped as in a `torch.nn` head."""
+        arrays = {name: tensor[head].cpu().numpy() for name, tensor in self.tensors.items()}
+        return {
+            name: array[0] if name.endswith("bias") else np.ascontiguousarray(array.T)
+            for name, array in arrays.items()
+        }
 
 
-def train_and_predict(
-    hidden: tuple[int, ...] | None,
-    train: Features,
-    mixture: Mixture,
-    test: Features,
-    classes: int,
-    seed: int,
-    device: torch.device,
-    on_epoch: Callable[[], object],
-) -> Probabilities:
-    """Fit the scaler and the head on a resampled training part; return the test probabilities.
+def logits(tensors: dict[str, Tensor], inputs: Tensor, dropout: "Dropout | None" = None) -> Tensor:
+    """Return logits [heads, clips, classes] of standardised inputs [heads, layers, clips, width].
 
-    `train` and `test` are clip-normalised features, `mixture` refers to the rows of `train`,
-    `hidden` None is a logistic regression, and `on_epoch` is called EPOCHS times. Of a training
-    part of a single class nothing can be learnt but that class.
+    `tensors` are those of a HeadStack.
     """
-    if len(learnt := np.unique(mixture.label)) < 2:
-        return _constant(learnt, len(test), classes, on_epoch)
-    scaler = fit_scaler(train)
-    train, test = scaler(train), scaler(test)
-    if hidden is None:
-        return _logistic(train, mixture, test, classes, on_epoch)
-    head = Head(train.shape[1], train.shape[2], hidden, classes, seed).to(device)
-    _fit(head, torch.from_numpy(train).to(device), mixture, on_epoch)
-    with torch.inference_mode():
-        logits = head.eval()(torch.from_numpy(test).to(device))
-    return logits.softmax(dim=1).cpu().numpy()
+    weights = tensors[LAYER_SCORES].softmax(dim=1)
+    heads, layers, clips, width = inputs.shape
+    hidden = torch.bmm(weights[:, None], inputs.view(heads, layers, -1)).view(heads, clips, width)
+    count = len(tensors) // 2
+    for index in range(count):
+        if dropout is not None:
+            hidden = dropout(index, hidden)
+        weight, bias = tensors[f"linear.{index}.weight"], tensors[f"linear.{index}.bias"]
+        hidden = torch.baddbmm(bias, hidden, weight)
+        if index < count - 1:
+            hidden = functional.relu(hidden)
+    return hidden
 
 
-def _constant(
-    learnt: NDArray[np.int64], clips: int, classes: int, on_epoch: Callable[[], object]
-) -> Probabilities:
-    for _ in range(EPOCHS):
-        on_epoch()
-    probabilities = np.zeros((clips, classes), dtype=np.float32)
-    probabilities[:, learnt] = 1
-    return probabilities
+class Dropout:
+    """Drop every unit with probability 1/2, by one random bit each from the head's own stream.
+
+    The bits are SplitMix64 (Steele, Lea and Flood 2014) of the seed and a counter. Without state,
+    they are the same on every device and in any company; torch's generators take ten times longer.
+    """
+
+    def __init__(self, seeds: Tensor, steps: Tensor, sizes: Sequence[int], clips: int) -> None:
+        """`seeds` and `steps` [heads]: whose stream, and where in it; `clips` are those of a batch.
+
+        `sizes` are the widths of the layers' inputs.
+        """
+        words = [-(-clips * size // 64) for size in sizes]
+        self._seeds, self._clips = seeds, clips
+        self._starts = [steps * sum(words) + sum(words[:index]) for index in range(len(words))]
+
+    def __call__(self, layer: int, hidden: Tensor) -> Tensor:
+        """Return the input of a layer, [heads, clips, size], half of it dropped, half doubled."""
+        heads, clips, size = hidden.shape
+        bits = random_bits(self._seeds, self._starts[layer], clips * size)
+        return hidden * bits.view(heads, clips, size) * 2
 
 
-def _fit(head: Head, train: Tensor, mixture: Mixture, on_epoch: Callable[[], object]) -> None:
-    rows = [torch.from_numpy(part) for part in (mixture.first, mixture.second, mixture.weight)]
-    first, second, weight = (part.to(train.device) for part in rows)
-    label = torch.from_numpy(mixture.label).to(train.device)
-    optimiser, schedule = _optimiser(head, steps=EPOCHS * -(-len(label) // BATCH))
-    head.train()
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(label), generator=head.generator).to(train.device)
-        for batch in order.split(BATCH):
-            # Synthetic points are made here, batch by batch: they are never stored.
-            clips = torch.lerp(
-                train[first[batch]], train[second[batch]], weight[batch][:, None, None]
-            )
-            loss = functional.cross_entropy(
-                head(clips), label[batch], label_smoothing=LABEL_SMOOTHING
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        on_epoch()
+_BYTE = tuple(range(8))
 
 
-def _optimiser(
-    head: Head, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    groups = [
-        {"params": list(head.linears.parameters()), "weight_decay": WEIGHT_DECAY},
-        {"params": [head.layer_scores], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE)
-    peaks = [LEARNING_RATE, LAYER_LEARNING_RATE]
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps)
+def random_bits(seeds: Tensor, starts: Tensor, count: int) -> Tensor:
+    """Return random bits [heads, count], 0 or 1 (uint8), from word `starts` of each stream on."""
+    position = starts[:, None] + torch.arange(1, -(-count // 64) + 1, device=seeds.device)
+    words = position.mul_(_GAMMA).add_(_mix(seeds)[:, None])  # a stream's origin is no neighbour's
+    octets = _mix(words).view(torch.uint8)
+    bits = octets[..., None] >> torch.tensor(_BYTE, dtype=torch.uint8, device=seeds.device)
+    return bits.bitwise_and_(1).view(len(seeds), -1)[:, :count]
 
 
-def _logistic(
-    train: Features,
-    mixture: Mixture,
-    test: Features,
-    classes: int,
-    on_epoch: Callable[[], object],
-) -> Probabilities:
-    """Multinomial logistic regression on all layers side by side; absent classes get 0."""
-    model = LogisticRegression(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
-    model.fit(mixture.of(train).reshape(len(mixture.label), -1), mixture.label)
-    for _ in range(EPOCHS):
-        on_epoch()
-    probabilities = np.zeros((len(test), classes), dtype=np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(test.reshape(len(test), -1))
-    return probabilities
+def _mix(words: Tensor) -> Tensor:
+    """SplitMix64's finaliser; torch's shift keeps the sign, so the mask makes it a logical one."""
+    words = (words ^ ((words >> 30) & ((1 << 34) - 1))) * _FIRST
+    words = (words ^ ((words >> 27) & ((1 << 37) - 1))) * _SECOND
+    return words ^ ((words >> 31) & ((1 << 33) - 1))
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)

@@ -25,6 +25,7 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("run", pa.string()),
     ("protocol", pa.string()),
     ("fold", pa.string()),
+    ("seed", pa.int32()),
     ("clip_id", pa.string()),
     ("corpus", pa.string()),
     ("speaker", pa.string()),
@@ -50,7 +51,9 @@ class About:
     head: str
     sampler: str
     train_on: str  # each: within every corpus; union: over all of them
-    seed: int
+    seeds: int  # how many times every fold was trained, each time from another seed
+    loss: str = "ce"
+    stop: str = "fixed"  # fixed: all epochs; early: where validation speakers say
     labels_from: str = ACTED
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
@@ -59,9 +62,9 @@ class About:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of one run, sorted by clip_id: one row per test clip.
+    """The predictions of one run, sorted by clip_id: one row per test clip and seed.
 
-    Under a protocol that tests a clip by several models (`cross`), one per clip and fold.
+    Under a protocol that tests a clip by several models (`cross`), one per clip, fold and seed.
     """
 
     about: About
@@ -92,7 +95,7 @@ def prediction_schema(about: About) -> pa.Schema:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the predictions atomically; the same predictions always give the same bytes."""
     table = predictions.table.cast(prediction_schema(predictions.about)).sort_by(
-        [("clip_id", "ascending"), ("fold", "ascending")]
+        [("clip_id", "ascending"), ("fold", "ascending"), ("seed", "ascending")]
     )
     with staged(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -145,7 +148,7 @@ def _check_rows(path: Path, predictions: Predictions) -> None:
         raise InputError(f"{path} lacks probabilities of {listing(clips[holes], 3)}")
     repeats = tests_clips_again(predictions.about.protocol)
     folds = predictions.column("fold") if repeats else [""] * len(clips)
-    times = Counter(zip(clips, folds, strict=True))
-    repeated = [name for (name, _), count in times.items() if count > 1]
+    times = Counter(zip(clips, folds, predictions.column("seed"), strict=True))
+    repeated = sorted({name for (name, _, _), count in times.items() if count > 1})
     if repeated:
         raise InputError(f"{path} predicts clips more than once: {listing(repeated, 3)}")

@@ -33,9 +33,10 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class FoldResult:
-    """The test predictions of one fold, keyed by clip id."""
+    """The test predictions of one fold under one seed, keyed by clip id."""
 
     fold: str
+    seed: int
     clip_ids: list[str]
     probabilities: NDArray[np.float32]  # [clips, classes]
     notes: tuple[str, ...]  # where the sampler or the head fell back to something else
@@ -62,11 +63,15 @@ def start_run(out: Path, cell: dict[str, Any], processes: int) -> None:
 
 
 def save_fold(out: Path, index: int, result: FoldResult) -> None:
-    """Keep a finished fold, atomically, so that a killed run does not train it again."""
+    """Keep a finished fold, atomically, so that a killed run does not train it again.
+
+    `index` says which of the run's folds and seeds it is.
+    """
     with staged(_fold_file(out, index)) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             fold=np.array(result.fold),
+            seed=np.array(result.seed),
             clip_ids=np.array(result.clip_ids),
             probabilities=result.probabilities,
             notes=np.array(result.notes, dtype=str),
@@ -80,6 +85,7 @@ def load_fold(out: Path, index: int) -> FoldResult | None:
     with np.load(_fold_file(out, index), allow_pickle=False) as saved:
         return FoldResult(
             fold=str(saved["fold"]),
+            seed=int(saved["seed"]),
             clip_ids=saved["clip_ids"].tolist(),
             probabilities=saved["probabilities"],
             notes=tuple(saved["notes"].tolist()),

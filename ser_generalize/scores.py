@@ -76,9 +76,10 @@ def corpus_metrics(predictions: "Predictions") -> dict[str, Any]:
     """Return a run's point metrics, ready for metrics.json.
 
     `corpora` holds them for every corpus, pooled over its clips; `macro_average` is the plain mean
-    over corpora, the headline; `pooled` counts all clips alike, so that large corpora rule it;
-    `folds`, where several models test the same clips, tells those models apart. All values lie in
-    [0, 1]. Raises InputError for a run without a test clip.
+    over corpora, the headline; `pooled` counts all clips alike, so that large corpora rule it. Of
+    several seeds all predictions count, which for UAR and accuracy is the mean over seeds; `seeds`
+    holds the macro-average of each. `folds`, where several models test the same clips, tells those
+    models apart. All values lie in [0, 1]. Raises InputError for a run without a test clip.
     """
     corpus = predictions.column("corpus")
     if not len(corpus):
@@ -102,12 +103,17 @@ def corpus_metrics(predictions: "Predictions") -> dict[str, Any]:
     def by(column: NDArray[Any]) -> dict[str, Any]:
         return {str(name): points(column == name) for name in sorted(set(column))}
 
+    def macro(rows: Any) -> dict[str, float]:
+        found = [points(rows & (corpus == name)) for name in sorted(set(corpus[rows]))]
+        return {name: float(np.mean([row[name] for row in found])) for name in METRICS}
+
+    everything, seed = np.ones(len(corpus), dtype=bool), predictions.column("seed")
     corpora = by(corpus)
-    means = {name: float(np.mean([row[name] for row in corpora.values()])) for name in METRICS}
     return {
         "corpora": corpora,
-        "macro_average": {**means, "corpora": len(corpora)},
-        "pooled": points(slice(None)),
+        "macro_average": {**macro(everything), "corpora": len(corpora)},
+        "pooled": points(everything),
+        "seeds": {str(each): macro(seed == each) for each in sorted(set(seed))},
         **({"folds": by(predictions.column("fold"))} if repeats else {}),
     }
 

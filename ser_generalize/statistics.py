@@ -111,7 +111,8 @@ def score(predictions: Predictions) -> list[Result]:
 def compare(first: Predictions, second: Predictions) -> list[Result]:
     """Return `second` minus `first` on their common clips, per corpus and macro-averaged.
 
-    Clips are joined on clip_id (and on the fold where a run predicts a clip in several folds), both
+    Clips are joined on clip_id (and on the fold where a run predicts a clip in several folds), with
+    all their seeds, both
     runs share the resampling weights, and speakers are the clusters. Raises InputError where the
     runs have other classes, share no clip, or disagree on the true class of a shared clip.
     """
@@ -119,38 +120,34 @@ def compare(first: Predictions, second: Predictions) -> list[Result]:
 
 
 def speaker_clusters(runs: Sequence[Predictions]) -> dict[str, Clusters]:
-    """Count per corpus and speaker; a row must be the same clip in every run (`common_clips`)."""
-    first = runs[0]
-    corpus, names = first.column("corpus"), first.column("speaker")
-    speaker = np.array([name or "" for name in names], dtype=object)
-    predicted = np.stack([run.probabilities().argmax(1) for run in runs])
-    clips, labels, classes = first.column("clip_id"), first.labels(), len(first.about.classes)
-    clusters = {}
-    for name in sorted(set(corpus)):
-        rows = corpus == name
-        speakers, index = np.unique(speaker[rows], return_inverse=True)
-        counts = _counts(index, len(speakers), labels[rows], predicted[:, rows], classes)
-        clusters[name] = Clusters(tuple(speakers), counts, len(set(clips[rows])))
-    return clusters
+    """Count per corpus and speaker; the runs must be of the same clips (`common_clips`).
+
+    A clip counts once for every seed. UAR and accuracy of such counts are their means over seeds,
+    and all metrics are alike for counts and for multiples of them, so runs may differ in seeds.
+    """
+    counted = [_speaker_counts(run) for run in runs]
+    return {
+        corpus: Clusters(speakers, np.stack([counts[corpus][1] for counts in counted]), clips)
+        for corpus, (speakers, _, clips) in counted[0].items()
+    }
 
 
 def common_clips(first: Predictions, second: Predictions) -> list[Predictions]:
-    """Return both runs cut to the clips they share, in the same order; InputError as `compare`."""
+    """Return both runs cut to the clips they share, all their seeds; InputError as `compare`."""
     pair = f"{first.about.run!r} and {second.about.run!r}"
     if first.about.classes != second.about.classes:
         raise InputError(f"runs {pair} have different classes, so they cannot be compared")
     runs = (first, second)
-    with_fold = any(len(set(run.column("clip_id"))) < run.table.num_rows for run in runs)
-    places = [_places(run, with_fold) for run in runs]
-    shared = sorted(places[0].keys() & places[1].keys())
+    with_fold = any(_predicts_again(run) for run in runs)
+    keys = [_keys(run, with_fold) for run in runs]
+    shared = set(keys[0]) & set(keys[1])
     if not shared:
         raise InputError(f"runs {pair} have no clip in common, so they cannot be compared")
-    one, two = (
-        Predictions(run.about, run.table.take([place[key] for key in shared]))
-        for run, place in zip(runs, places, strict=True)
-    )
-    _check_same_truth(one, two, pair)
-    return [one, two]
+    _check_same_truth(runs, keys, shared, pair)
+    kept = [[row for row, key in enumerate(each) if key in shared] for each in keys]
+    return [
+        Predictions(run.about, run.table.take(rows)) for run, rows in zip(runs, kept, strict=True)
+    ]
 
 
 @lru_cache(maxsize=8)  # every run on the same corpus needs the same weights
@@ -204,14 +201,22 @@ def macro_average(sampled: Sequence[Sampled]) -> Sampled:
     return Sampled(float(values.mean()), total / len(sampled) ** 2, together)
 
 
-def _counts(
-    speaker: Rows, speakers: int, labels: Rows, predicted: Rows, classes: int
-) -> NDArray[np.int64]:
-    """Count per run and speaker: predicted [runs, n] to counts [runs, S, K, K]."""
-    cell = (speaker * classes + labels) * classes + predicted
-    size = speakers * classes * classes
-    counts = [np.bincount(one, minlength=size) for one in cell]
-    return np.stack(counts).reshape(len(predicted), speakers, classes, classes)
+def _speaker_counts(
+    run: Predictions,
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.int64], int]]:
+    """Return per corpus the speakers, their confusion counts [S, K, K] and the number of clips."""
+    corpus, clips = run.column("corpus"), run.column("clip_id")
+    speaker = np.array([name or "" for name in run.column("speaker")], dtype=object)
+    classes, predicted = len(run.about.classes), run.probabilities().argmax(1)
+    pairs, found = run.labels() * classes + predicted, {}
+    for name in sorted(set(corpus)):
+        rows = corpus == name
+        speakers, index = np.unique(speaker[rows], return_inverse=True)
+        size = len(speakers) * classes * classes
+        counts = np.bincount(index * classes * classes + pairs[rows], minlength=size)
+        shaped = counts.reshape(len(speakers), classes, classes)
+        found[name] = tuple(speakers), shaped, len(set(clips[rows]))
+    return found
 
 
 def _last_minus_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -284,17 +289,32 @@ def _why_no_interval(sampled: Sampled, speakers: int) -> str:
     return ""
 
 
-def _places(run: Predictions, with_fold: bool) -> dict[tuple[str, str], int]:
-    """Return the row of every prediction by clip_id, and by fold where clips repeat."""
+def _predicts_again(run: Predictions) -> bool:
+    """Return whether a run predicts a clip in several folds."""
+    pairs = set(zip(run.column("clip_id"), run.column("fold"), strict=True))
+    return len({clip for clip, _ in pairs}) < len(pairs)
+
+
+def _keys(run: Predictions, with_fold: bool) -> list[tuple[str, str]]:
+    """Return what every row predicts: a clip, and the fold where clips repeat."""
     folds = run.column("fold") if with_fold else [""] * run.table.num_rows
-    places = {key: row for row, key in enumerate(zip(run.column("clip_id"), folds, strict=True))}
-    if len(places) < run.table.num_rows:
+    keys = list(zip(run.column("clip_id"), folds, strict=True))
+    if len(set(zip(keys, run.column("seed"), strict=True))) < len(keys):
         raise InputError(f"run {run.about.run!r} predicts a clip twice in one fold")
-    return places
+    return keys
 
 
-def _check_same_truth(one: Predictions, two: Predictions, pair: str) -> None:
-    differ = one.column("label") != two.column("label")
-    if differ.any():
-        clips = listing(one.column("clip_id")[differ], limit=3)
-        raise InputError(f"runs {pair} disagree on the true class of {differ.sum()} clips: {clips}")
+def _check_same_truth(
+    runs: Sequence[Predictions],
+    keys: Sequence[list[tuple[str, str]]],
+    shared: set[tuple[str, str]],
+    pair: str,
+) -> None:
+    one, two = (
+        dict(zip(each, run.column("label"), strict=True))
+        for each, run in zip(keys, runs, strict=True)
+    )
+    differ = sorted({clip for clip, fold in shared if one[clip, fold] != two[clip, fold]})
+    if differ:
+        clips = listing(differ, limit=3)
+        raise InputError(f"runs {pair} disagree on the true class of {len(differ)} clips: {clips}")

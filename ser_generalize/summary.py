@@ -74,7 +74,7 @@ class Run:
         return [name for name, there in zip(self.about.classes, present, strict=True) if there]
 
     def confusion(self, corpus: str) -> NDArray[np.int64]:
-        """Return the corpus's confusion counts, rows true, columns predicted, shape [K, K]."""
+        """Return a corpus's confusion counts over all seeds, true by predicted, shape [K, K]."""
         return np.asarray(self.clusters[corpus].counts[0].sum(0))
 
     def speakers(self, corpus: str) -> list[Speaker]:
@@ -86,7 +86,8 @@ class Run:
             lacks = present & (counts.sum(-1) == 0)
             lacking = tuple(label for label, lack in zip(classes, lacks, strict=True) if lack)
             value = None if lacking else float(uar(counts))
-            found.append(Speaker(name, int(counts.sum()), value, lacking))
+            clips = int(counts.sum()) // self.about.seeds
+            found.append(Speaker(name, clips, value, lacking))
         return sorted((one for one in found if one.name), key=lambda one: -(one.uar or -1))
 
 

@@ -17,6 +17,10 @@ EXAMPLE = (
     "ser-generalize train --dataset data --embeddings embeddings --protocol loso "
     "--labels four --sampler smote --out runs/smote"
 )
+SAMPLERS = (
+    "none (default), under, over, smote, borderline, adasyn, smote-per-corpus; or what every batch "
+    "is made of: balanced (as many clips of each class), mixup (mixed clips of any class)"
+)
 
 
 def parser() -> CommandParser:
@@ -38,12 +42,20 @@ def parser() -> CommandParser:
         help="acted: the corpus's own label (default); votes: the emotion that most raters chose",
     )
     add("--out", type=Path, required=True, help="run folder to write or to complete")
-    add("--sampler", default="none", help="none, under, over, smote, borderline or adasyn")
+    add("--sampler", default="none", metavar="S", help=SAMPLERS)
     add(
         "--head",
         default="128",
         help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); or logistic",
     )
+    add("--loss", default="ce", help="ce (default), weighted by class, or focal")
+    add(
+        "--stop",
+        default="fixed",
+        help="fixed: all epochs, on all training speakers (default); early: validation speakers, "
+        "kept out of training, choose the epoch and the temperature",
+    )
+    add("--seeds", type=int, default=1, metavar="N", help="train every fold N times (default: 1)")
     add("--corpora", nargs="+", metavar="C", help="only these corpora")
     add(
         "--languages",
@@ -70,6 +82,9 @@ def main(argv: Sequence[str]) -> None:
         labels_from=arguments.labels_from,
         sampler=arguments.sampler,
         head=arguments.head,
+        loss=arguments.loss,
+        stop=arguments.stop,
+        seeds=arguments.seeds,
         corpora=tuple(arguments.corpora or ()),
         languages=tuple(arguments.languages or ()),
         train_on=arguments.train_on or PROTOCOLS[protocol].train_on[0],

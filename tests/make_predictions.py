@@ -23,7 +23,7 @@ def about(run: str = "base", **changes: object) -> About:
     fields: dict[str, object] = {
         "run": run, "protocol": "loso", "label_set": "four", "classes": FOUR,
         "encoder": "openai/whisper-base", "window": "short", "head": "128", "sampler": "none",
-        "train_on": "each", "seed": 0,
+        "train_on": "each", "seeds": 1,
     }  # fmt: skip
     return About(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -75,6 +75,7 @@ def _rows(
         name = description.classes[label]
         row: dict[str, object] = {
             "run": description.run, "protocol": description.protocol, "fold": f"{speaker:02d}",
+            "seed": 0,
             "clip_id": f"{corpus}/{speaker:02d}-{name}-{clip:03d}", "corpus": corpus,
             "speaker": f"{corpus}:{speaker:02d}", "sex": ("male", "female")[speaker % 2],
             "age": None, "language": "en", "elicitation": "acted", "label_source": "acted",

@@ -1,51 +1,27 @@
-"""Heads: deterministic, dropout and all; the layers are weighed; nothing is fitted on the test."""
+"""Heads: their names, the features they hear, and the noise that is theirs alone."""
 
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
-from ser_generalize import heads
 from ser_generalize.errors import InputError
 from ser_generalize.heads import (
+    Dropout,
     Features,
-    Head,
-    Probabilities,
+    HeadStack,
     clip_normalised,
     fit_scaler,
+    logits,
     parse_head,
-    train_and_predict,
+    random_bits,
 )
-from ser_generalize.resampling import Labels, Mixture, resample
 
-CPU = torch.device("cpu")
-LAYERS, WIDTH, CLASSES = 3, 8, 3
-
-
-def clips(per_class: int = 100, classes: int = CLASSES, seed: int = 0) -> tuple[Features, Labels]:
-    """Return features of which layer 1 alone tells the classes, and the classes."""
-    generator = np.random.default_rng(seed)
-    labels = generator.permutation(np.repeat(np.arange(classes), per_class))
-    features = generator.normal(size=(len(labels), LAYERS, WIDTH))
-    features[:, 1, :classes] += 3 * np.eye(classes)[labels]
-    return features.astype(np.float32), labels
-
-
-def fit(
-    hidden: tuple[int, ...] | None,
-    train: Features,
-    labels: Labels,
-    test: Features,
-    seed: int = 0,
-    classes: int = CLASSES,
-    sampler: str = "none",
-) -> Probabilities:
-    mixture, _ = resample(sampler, train.reshape(len(train), -1), labels, seed)
-    return train_and_predict(hidden, train, mixture, test, classes, seed, CPU, lambda: None)
+LAYERS = 3
 
 
 @pytest.mark.parametrize(
@@ -67,158 +43,6 @@ def test_heads_that_do_not_exist_are_refused_with_examples(text: str) -> None:
         parse_head(text)
 
 
-@pytest.mark.parametrize("hidden", [(32,), (32, 16), None], ids=str)
-@pytest.mark.parametrize("sampler", ["none", "smote"])
-def test_what_can_be_told_apart_is(hidden: tuple[int, ...] | None, sampler: str) -> None:
-    train, labels = clips()
-    test, expected = clips(seed=1)
-    probabilities = fit(hidden, train, labels, test, sampler=sampler)
-    assert probabilities.shape == (len(test), CLASSES)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    assert (probabilities >= 0).all()
-    assert (probabilities.argmax(1) == expected).mean() > 0.85
-
-
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
-def test_equal_whatever_else_is_training(hidden: tuple[int, ...] | None) -> None:
-    train, labels = clips()
-    test, _ = clips(seed=1)
-    alone = [fit(hidden, train, labels, test, seed) for seed in range(4)]
-    torch.manual_seed(99)  # nor does it matter what state torch's own generator is in
-    with ThreadPoolExecutor(4) as pool:
-        beside = list(pool.map(lambda seed: fit(hidden, train, labels, test, seed), range(4)))
-    for one, other in zip(alone, beside, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert (hidden is None) == np.array_equal(alone[0], alone[1])  # the seed of a head counts
-
-
-def test_torch_s_own_generator_is_left_alone() -> None:
-    train, labels = clips(per_class=7)
-    before = torch.get_rng_state()
-    fit((4,), train, labels, train)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def trained_head(train: Features, labels: Labels, monkeypatch: pytest.MonkeyPatch) -> Head:
-    """Return the head that `train_and_predict` trains and does not hand out."""
-    made: list[Head] = []
-
-    class Kept(Head):
-        def __init__(self, *sizes: object) -> None:
-            super().__init__(*sizes)  # type: ignore[arg-type]
-            made.append(self)
-
-    monkeypatch.setattr(heads, "Head", Kept)
-    fit((32,), train, labels, train)
-    return made[0]
-
-
-def test_the_layer_that_informs_gains_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    head = trained_head(*clips(), monkeypatch)
-    weights = head.layer_scores.softmax(0)
-    assert weights.argmax() == 1
-    assert weights[1] > 0.6  # from a third
-
-
-def test_dropout_is_on_in_training_and_off_in_prediction() -> None:
-    head = Head(LAYERS, WIDTH, (32,), CLASSES, seed=0)
-    features = torch.from_numpy(clips()[0])
-    assert not torch.equal(head.train()(features), head(features))
-    assert torch.equal(head.eval()(features), head(features))
-
-
-def test_a_clip_is_predicted_alike_in_any_company() -> None:
-    train, labels = clips()
-    test, _ = clips(seed=1)
-    together = fit((32,), train, labels, test)
-    alone = np.concatenate([fit((32,), train, labels, clip[None]) for clip in test[:3]])
-    np.testing.assert_allclose(alone, together[:3], rtol=1e-5)
-
-
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
-@pytest.mark.parametrize("constant", [0.0, 22.3])
-def test_a_feature_that_never_varied_in_training_decides_nothing(
-    hidden: tuple[int, ...] | None, constant: float
-) -> None:
-    train, labels = clips()
-    test, expected = clips(seed=1)
-    train[:, :, -1], test[:, :, -1] = constant, constant
-    plain = fit(hidden, train, labels, test)
-    assert np.isfinite(plain).all()
-    test[:, :, -1] += 0.01  # it does now, by very little
-    moved = fit(hidden, train, labels, test)
-    np.testing.assert_allclose(moved, plain, atol=0.02)
-    assert (moved.argmax(1) == expected).mean() > 0.85
-
-
-def test_standardisation_survives_a_constant_in_many_clips() -> None:
-    """The float32 mean of many equal numbers is another number, so their deviation is not 0."""
-    features = np.full((30_000, 1, 2), 22.3, dtype=np.float32)
-    features[::2, 0, 1] = -1
-    scaled = fit_scaler(features)(features + np.array([0.5, 0], dtype=np.float32))
-    assert np.abs(scaled).max() < 2
-    assert scaled.dtype == np.float32
-
-
-def test_standardisation_is_scikit_learn_s() -> None:
-    features, _ = clips()
-    flat = features.reshape(len(features), -1)
-    np.testing.assert_allclose(
-        fit_scaler(features)(features).reshape(flat.shape),
-        StandardScaler().fit_transform(flat),
-        atol=1e-5,
-    )
-
-
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
-def test_a_class_that_training_lacks_is_predicted_for_nobody(
-    hidden: tuple[int, ...] | None,
-) -> None:
-    train, labels = clips()
-    there = labels != 1
-    probabilities = fit(hidden, train[there], labels[there], train, sampler="smote")
-    assert probabilities.shape == (len(train), CLASSES)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    assert not (probabilities.argmax(1) == 1).any()
-    assert (probabilities.argmax(1) == labels)[there].mean() > 0.9
-
-
-def test_logistic_is_scikit_learn_s() -> None:
-    train, labels = clips()
-    test, _ = clips(seed=1)
-    scaler = StandardScaler().fit(train.reshape(len(train), -1))
-    model = LogisticRegression(C=heads.LOGISTIC_C, max_iter=heads.LOGISTIC_STEPS)
-    model.fit(scaler.transform(train.reshape(len(train), -1)), labels)
-    expected = model.predict_proba(scaler.transform(test.reshape(len(test), -1)))
-    np.testing.assert_allclose(fit(None, train, labels, test), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
-@pytest.mark.parametrize("weight", [0, 1])
-def test_the_head_hears_the_mixture_and_nothing_else(
-    hidden: tuple[int, ...] | None, weight: int
-) -> None:
-    """Clips of class 2 take part with no weight: neither they nor their class are learned."""
-    train, labels = clips()
-    heard, silent = np.flatnonzero(labels != 2), np.flatnonzero(labels == 2)
-    pair = heard, np.resize(silent, len(heard))
-    weights = np.full(len(heard), weight, dtype=np.float32)
-    mixture = Mixture(pair[weight], pair[1 - weight], weights, labels[heard])
-    found = train_and_predict(hidden, train, mixture, train, CLASSES, 0, CPU, lambda: None)
-    assert not (found.argmax(1) == 2).any()
-    assert (found.argmax(1) == labels)[heard].mean() > 0.85
-
-
-@pytest.mark.parametrize("hidden", [(4,), None], ids=str)
-def test_progress_counts_every_epoch(hidden: tuple[int, ...] | None) -> None:
-    train, labels = clips(per_class=4)
-    mixture, _ = resample("none", train.reshape(len(train), -1), labels, 0)
-    epochs: list[int] = []
-    train_and_predict(hidden, train, mixture, train, CLASSES, 0, CPU, lambda: epochs.append(1))
-    assert len(epochs) == heads.EPOCHS
-
-
 def test_clip_normalisation_looks_at_one_clip_and_layer_at_a_time() -> None:
     generator = np.random.default_rng(0)
     pooled = generator.normal(3, 2, size=(5, LAYERS, 2, 16)).astype(np.float16)
@@ -236,3 +60,90 @@ def test_clip_normalisation_looks_at_one_clip_and_layer_at_a_time() -> None:
     np.testing.assert_allclose(moments(found)[0], 0, atol=1e-4)
     np.testing.assert_allclose(moments(found)[1], 1, atol=1e-4)
     np.testing.assert_array_equal(clip_normalised(pooled[2:3]), found[2:3])
+
+
+def scaled(features: Features, values: Features) -> Features:
+    """Return values standardised as all of some features ask for."""
+    rows = torch.arange(len(features))
+    return fit_scaler(torch.from_numpy(features), rows)(torch.from_numpy(values)).numpy()
+
+
+def test_standardisation_survives_a_constant_in_many_clips() -> None:
+    """The float32 mean of many equal numbers is another number, so their deviation is not 0."""
+    features = np.full((30_000, 1, 2), 22.3, dtype=np.float32)
+    features[::2, 0, 1] = -1
+    found = scaled(features, features + np.array([0.5, 0], dtype=np.float32))
+    assert np.abs(found).max() < 2
+    assert found.dtype == np.float32
+
+
+def test_standardisation_is_scikit_learn_s_on_the_rows_asked_for() -> None:
+    features = np.random.default_rng(0).normal(5, 3, (1300, LAYERS, 4)).astype(np.float32)
+    rows = np.flatnonzero(np.arange(1300) % 3)
+    flat = features.reshape(1300, -1)
+    scaler = fit_scaler(torch.from_numpy(features), torch.from_numpy(rows))
+    np.testing.assert_allclose(
+        scaler(torch.from_numpy(features)).reshape(flat.shape),
+        StandardScaler().fit(flat[rows]).transform(flat),
+        atol=1e-5,
+    )
+
+
+def test_random_bits_are_fair_and_independent() -> None:
+    seeds = torch.tensor([0, 1, 2, 2**32 - 1])
+    bits = random_bits(seeds, torch.tensor([0, 0, 0, 0]), 100_000).double()
+    assert bits.shape == (4, 100_000)
+    assert set(bits.unique().tolist()) == {0, 1}
+    assert (bits.mean(1) - 0.5).abs().max() < 0.007  # 4.4 standard deviations
+    signs = 2 * bits - 1
+    among = (signs @ signs.T / 100_000).fill_diagonal_(0)
+    assert among.abs().max() < 0.014
+    for lag in (1, 8, 64, 4096):  # nor does a bit tell another of its stream
+        assert (signs[:, lag:] * signs[:, :-lag]).mean(1).abs().max() < 0.015
+
+
+def test_random_bits_are_a_stream_that_can_be_entered_anywhere() -> None:
+    seeds = torch.tensor([5, 6])
+    whole = random_bits(seeds, torch.tensor([0, 0]), 64 * 9)
+    later = random_bits(seeds, torch.tensor([4, 7]), 64 * 2)
+    assert torch.equal(later[0], whole[0, 64 * 4 : 64 * 6])
+    assert torch.equal(later[1], whole[1, 64 * 7 :])
+    assert torch.equal(random_bits(seeds, torch.tensor([0, 0]), 70), whole[:, :70])
+
+
+def test_dropout_drops_half_and_doubles_the_rest() -> None:
+    hidden = torch.ones(2, 40, 50)
+    dropout = Dropout(torch.tensor([1, 2]), torch.tensor([3, 3]), (50, 50), 40)
+    first, second = dropout(0, hidden), dropout(1, hidden)
+    assert set(first.unique().tolist()) == {0, 2}
+    assert first.mean() == pytest.approx(1, abs=0.06)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(dropout(0, hidden), first)
+
+
+@pytest.mark.parametrize("hidden", [(), (16,), (16, 8)], ids=str)
+def test_a_head_of_the_stack_is_the_torch_head_of_its_parameters(hidden: tuple[int, ...]) -> None:
+    sizes = (10, *hidden, 4)
+    stack = HeadStack(LAYERS, sizes, [7, 8], torch.device("cpu"))
+    stack.tensors["layer_scores"] += torch.arange(LAYERS)
+    inputs = torch.randn(2, LAYERS, 5, 10, generator=torch.Generator().manual_seed(0))
+    found = logits(stack.tensors, inputs)
+    for head in range(2):
+        arrays = stack.parameters(head)
+        weights = torch.from_numpy(arrays["layer_scores"]).softmax(0)
+        values = torch.einsum("l,lcw->cw", weights, inputs[head])
+        for index, (wide, narrow) in enumerate(pairwise(sizes)):
+            linear = nn.Linear(wide, narrow)
+            state = {name: arrays[f"linear.{index}.{name}"] for name in ("weight", "bias")}
+            linear.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()})
+            values = linear(values.relu() if index else values)
+        torch.testing.assert_close(found[head], values, atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_begins_as_its_seed_says_whatever_is_beside_it() -> None:
+    alone = HeadStack(LAYERS, (10, 16, 4), [8], torch.device("cpu"))
+    beside = HeadStack(LAYERS, (10, 16, 4), [7, 8], torch.device("cpu"))
+    for name, array in alone.parameters(0).items():
+        np.testing.assert_array_equal(array, beside.parameters(1)[name])
+    assert np.abs(beside.parameters(0)["linear.0.weight"]).max() <= 10**-0.5

@@ -25,7 +25,8 @@ FEATURES = {
 }
 FEATURES |= {"engine", "embed"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
-EXPERIMENTS |= {"train"}
+EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
+EXPERIMENTS |= {"logistic", "groups", "train"}
 RESULTS = {"statistics", "summary", "figures", "page", "report"}
 DOORS = {"cli", "demo", "push"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {

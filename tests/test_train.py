@@ -19,16 +19,18 @@ from make_dataset import change_dataset, rows_of
 from make_store import embeddings, write_store, write_two_corpora
 from threadpoolctl import threadpool_info
 
-from ser_generalize import experiment, heads, train
+from ser_generalize import experiment, groups, train
 from ser_generalize.command import run_command
 from ser_generalize.labels import FIVE, FOUR
-from ser_generalize.predictions import COLUMNS, FILE_NAME, read_predictions
+from ser_generalize.predictions import COLUMNS, FILE_NAME, Predictions, read_predictions
 from ser_generalize.resampling import NOTHING_GENERATED
 from ser_generalize.scores import corpus_metrics
+from ser_generalize.statistics import compare, score
 
 Train = Callable[..., tuple[int, str, str]]
 FABRICATED = "fabricated speech: these figures say nothing about real voices"
 SPEAKERS = [f"ravdess:0{number}" for number in (1, 2, 3, 4)]
+SMOTE = ("--sampler", "smote", "--seeds", "3")  # 12 heads, which are two groups
 
 
 def arguments(dataset: Path, store: Path, out: Path, *options: str, head: str = "8") -> list[str]:
@@ -49,7 +51,7 @@ def contents(out: Path) -> bytes:
 def smote(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to."""
     out = tmp_path_factory.mktemp("runs") / "smote"
-    return trained(dataset, store, out, "--sampler", "smote")
+    return trained(dataset, store, out, *SMOTE)
 
 
 def test_predictions_follow_the_contract(dataset: Path, smote: Path) -> None:
@@ -57,7 +59,9 @@ def test_predictions_follow_the_contract(dataset: Path, smote: Path) -> None:
     predictions = read_predictions(smote)
     found = predictions.table.to_pylist()
     assert predictions.table.column_names == [n for n, _ in COLUMNS] + [f"p_{n}" for n in FOUR]
-    assert [row["clip_id"] for row in found] == sorted(clips)  # each once, and none outside
+    # Each once a seed, and none outside.
+    assert [row["clip_id"] for row in found] == sorted([*clips] * 3)
+    assert [row["seed"] for row in found] == [0, 1, 2] * len(clips)
     for row in found:
         clip = clips[row["clip_id"]]
         for column in ("corpus", "speaker", "sex", "age", "language", "elicitation"):
@@ -73,15 +77,82 @@ def test_the_run_folder_says_what_was_run(dataset: Path, smote: Path) -> None:
         "config.json", FILE_NAME, "metrics.json", "done",
     }  # fmt: skip
     config, about = json.loads((smote / "config.json").read_text()), read_predictions(smote).about
-    asked = {"sampler": "smote", "protocol": "loso", "head": "8", "train_on": "each", "seed": 0}
+    asked = {"sampler": "smote", "protocol": "loso", "head": "8", "train_on": "each", "seeds": 3}
     for name, value in asked.items():
         assert config["cell"][name] == getattr(about, name) == value
     assert config["cell"]["corpora"] == ["ravdess"]
     assert config["versions"]["torch"] == torch.__version__
     assert (about.label_set, about.classes, about.leaks) == ("four", FOUR, ())
-    assert about.notes == (FABRICATED,)
+    assert about.notes == (FABRICATED, "averaged over 3 seeds: confusions count every clip 3 times")
     metrics = json.loads((smote / "metrics.json").read_text())
     assert metrics == corpus_metrics(read_predictions(smote))
+
+
+def test_scores_are_means_over_seeds(smote: Path) -> None:
+    found = read_predictions(smote)
+    of_each = [
+        Predictions(found.about, found.table.filter(found.table["seed"].to_numpy() == seed))
+        for seed in range(3)
+    ]
+    whole, each = corpus_metrics(found), [corpus_metrics(one)["macro_average"] for one in of_each]
+    assert len({one["uar"] for one in each}) > 1
+    for name in ("uar", "accuracy"):
+        assert whole["macro_average"][name] == pytest.approx(np.mean([one[name] for one in each]))
+        assert [seed[name] for seed in whole["seeds"].values()] == [one[name] for one in each]
+        assert score(found)[0].estimates[name].value == pytest.approx(whole["macro_average"][name])
+    assert whole["corpora"]["ravdess"]["clips"] == 56
+    assert whole["corpora"]["ravdess"]["speakers"] == len(SPEAKERS)
+
+
+def test_runs_of_more_and_of_fewer_seeds_are_compared(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path
+) -> None:
+    one = read_predictions(trained(dataset, store, tmp_path / "run", "--sampler", "smote"))
+    three = read_predictions(smote)
+    [result] = compare(one, three)
+    expected = score(three)[0].estimates["uar"].value - score(one)[0].estimates["uar"].value
+    assert result.estimates["uar"].value == pytest.approx(expected)
+    assert result.clips == 56
+
+
+def test_seeds_are_trained_each_from_its_own(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path
+) -> None:
+    one = read_predictions(trained(dataset, store, tmp_path / "run", "--sampler", "smote"))
+    found = read_predictions(smote)
+    first = found.probabilities()[found.column("seed") == 0]
+    np.testing.assert_allclose(first, one.probabilities(), atol=1e-6)
+    assert not np.allclose(found.probabilities()[found.column("seed") == 1], first, atol=1e-3)
+
+
+def test_early_stopping_uses_validation_speakers_and_no_others(
+    dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch, groups, "train")
+    found = read_predictions(trained(dataset, store, tmp_path / "run", "--stop", "early"))
+    rows = {row["clip_id"]: row for row in rows_of(dataset) if row["label4"] is not None}
+    speakers = np.array([rows[name]["speaker"] for name in sorted(rows)])
+    jobs = [job for call in calls for job in call[2]]
+    assert sorted(job.name for job in jobs) == SPEAKERS
+    for job in jobs:
+        parts = [set(speakers[part]) for part in (job.train, job.validation, job.test)]
+        assert [len(part) for part in parts] == [2, 1, 1]
+        assert set.union(*parts) == set(SPEAKERS)
+        assert set(job.mixture.first) <= set(job.train)
+    assert found.about.stop == "early"
+    plain = read_predictions(trained(dataset, store, tmp_path / "plain"))
+    assert len({len(job.validation) for call in calls[-1:] for job in call[2]}) == 1
+    assert not np.allclose(found.probabilities(), plain.probabilities(), atol=0.01)
+
+
+@pytest.mark.parametrize("loss", ["weighted", "focal"])
+def test_a_loss_is_another_run(dataset: Path, store: Path, tmp_path: Path, loss: str) -> None:
+    options = ("--labels", "five")
+    found = read_predictions(trained(dataset, store, tmp_path / "run", "--loss", loss, *options))
+    plain = read_predictions(trained(dataset, store, tmp_path / "plain", *options))
+    assert found.about.loss == loss
+    assert loss in found.about.run
+    assert not np.allclose(found.probabilities(), plain.probabilities(), atol=1e-4)
 
 
 def test_five_classes_are_five(dataset: Path, store: Path, tmp_path: Path) -> None:
@@ -105,25 +176,32 @@ def test_rows_are_joined_on_clip_ids(
     shuffled, stored = (list(order.permutation(rows_of(dataset))) for _ in range(2))
     data = change_dataset(dataset, tmp_path / "data", lambda _: shuffled)
     values = write_store(tmp_path / "store", stored, embeddings(stored, store), like=store)
-    again = trained(data, values, tmp_path / "run", "--sampler", "smote")
+    again = trained(data, values, tmp_path / "run", *SMOTE)
     assert contents(again) == contents(smote)
 
 
-@pytest.mark.parametrize("cores", [1, 3])
-def test_any_number_of_folds_at_a_time_gives_the_same(
+@pytest.mark.parametrize("cores", [1, 3, 12])
+def test_any_number_of_heads_at_a_time_gives_the_same(
     dataset: Path, store: Path, smote: Path, tmp_path: Path, cores: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     torch.manual_seed(cores)
-    again = trained(dataset, store, tmp_path / "run", "--sampler", "smote")
-    assert contents(again) == contents(smote)
+    calls = count_calls(monkeypatch, groups, "train")
+    again = trained(dataset, store, tmp_path / "run", *SMOTE)
+    assert len(calls) == {1: 2, 3: 3, 12: 12}[cores]
+    first, second = read_predictions(smote), read_predictions(again)
+    # Heads in other groups differ by the rounding of sums, and by nothing else.
+    np.testing.assert_allclose(first.probabilities(), second.probabilities(), atol=1e-6)
+    assert first.table.drop_columns([f"p_{name}" for name in FOUR]).equals(
+        second.table.drop_columns([f"p_{name}" for name in FOUR])
+    )
 
 
 def test_a_fold_has_one_thread_and_gives_the_others_back(
     dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, original = [], heads.train_and_predict
+    found, original = [], groups.train
 
     def watched(*given: Any) -> Any:
         found.extend((torch.get_num_threads(), *(p["num_threads"] for p in threadpool_info())))
@@ -131,7 +209,7 @@ def test_a_fold_has_one_thread_and_gives_the_others_back(
 
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    monkeypatch.setattr(heads, "train_and_predict", watched)
+    monkeypatch.setattr(groups, "train", watched)
     trained(dataset, store, tmp_path / "run")
     assert set(found) == {1}
     assert torch.get_num_threads() == 3
@@ -153,7 +231,7 @@ def launch(name: str, argv: list[str]) -> subprocess.CompletedProcess[str]:
 def test_every_launch_gives_the_same_bytes(
     dataset: Path, store: Path, smote: Path, tmp_path: Path, launcher: str
 ) -> None:
-    done = launch(launcher, arguments(dataset, store, tmp_path / "run", "--sampler", "smote"))
+    done = launch(launcher, arguments(dataset, store, tmp_path / "run", *SMOTE))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "run") == contents(smote)
     processes = json.loads((tmp_path / "run" / "config.json").read_text())["hardware"]["processes"]
@@ -171,27 +249,54 @@ def test_a_mistake_under_torchrun_is_said_once(store: Path, dataset: Path, tmp_p
 def test_a_killed_run_goes_on_where_it_stopped(
     dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ("--sampler", "smote", "--labels", "five")
+    options = ("--sampler", "smote", "--labels", "five", "--seeds", "6")
     slow, out = "256,256", tmp_path / "run"
     argv = arguments(dataset, store, out, *options, head=slow)
-    # On one core, or all folds would end together.
+    # On one core, or all groups would end together.
     door = "import os; os.cpu_count = lambda: 1; from ser_generalize import cli; cli.main()"
     command = [sys.executable, "-c", door, "train", *argv]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as started:
         wait_for(lambda: any(out.glob("folds/[!.]*.npz")) or started.poll() is not None)
         started.kill()
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob("folds/[!.]*.npz")}
-    assert 0 < len(finished) < len(SPEAKERS)
+    assert 0 < len(finished) < 6 * len(SPEAKERS)
     assert not (out / FILE_NAME).exists()
 
-    calls = count_calls(monkeypatch, heads, "train_and_predict")
+    calls = count_calls(monkeypatch, groups, "train")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     train.main(argv)
-    assert len(calls) == len(SPEAKERS) - len(finished)
+    assert len(calls) == 3 - len(finished) // 8
     train.main(arguments(dataset, store, tmp_path / "whole", *options, head=slow))
     assert contents(out) == contents(tmp_path / "whole")
     assert {path.name for path in out.iterdir()} == {
         path.name for path in (tmp_path / "whole").iterdir()
     }
+
+
+def test_a_run_goes_on_with_other_cores_as_well(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads then are grouped otherwise: those that are done are known by fold and seed."""
+    original, calls = experiment.train_group, []
+
+    def second_fails(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return original(*given)
+
+    argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment, "train_group", second_fails)
+        patched.setattr(os, "cpu_count", lambda: 1)
+        with pytest.raises(MemoryError):
+            train.main(argv)
+    assert len(list(tmp_path.glob("run/folds/*.npz"))) == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    train.main(argv)
+    found, whole = (read_predictions(run) for run in (tmp_path / "run", smote))
+    np.testing.assert_allclose(found.probabilities(), whole.probabilities(), atol=1e-6)
+    assert found.table["fold"].equals(whole.table["fold"])
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
@@ -222,13 +327,13 @@ def test_ctrl_c_ends_the_folds_in_training_and_leaves_the_others(
         begun.append(given)
         signal.pthread_kill(main_thread or 0, signal.SIGINT)
         with pytest.raises(CancelledError):  # by on_epoch, when there is no more use
-            wait_for(lambda: given[-1]() is not None, seconds=20)
+            wait_for(lambda: given[-1](1) is not None, seconds=20)
         ended.append(given)
         raise CancelledError
 
-    argv = arguments(dataset, store, tmp_path / "run", "--sampler", "smote")
+    argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
     with monkeypatch.context() as patched:
-        patched.setattr(heads, "train_and_predict", endless)
+        patched.setattr(experiment, "train_group", endless)
         patched.setattr(os, "cpu_count", lambda: 1)
         assert run_command("train", train.main, argv) == 130
     assert capsys.readouterr().err == "train: interrupted; run the same command again to go on\n"
@@ -240,7 +345,7 @@ def test_ctrl_c_ends_the_folds_in_training_and_leaves_the_others(
 def test_a_fold_that_fails_fails_the_run_and_not_what_was_done(
     dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = heads.train_and_predict, []
+    original, calls = experiment.train_group, []
 
     def second_fails(*given: Any) -> Any:
         calls.append(given)
@@ -248,16 +353,16 @@ def test_a_fold_that_fails_fails_the_run_and_not_what_was_done(
             raise MemoryError
         return original(*given)
 
-    argv = arguments(dataset, store, tmp_path / "run", "--sampler", "smote")
+    argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
     with monkeypatch.context() as patched:
-        patched.setattr(heads, "train_and_predict", second_fails)
+        patched.setattr(experiment, "train_group", second_fails)
         patched.setattr(os, "cpu_count", lambda: 1)
         with pytest.raises(MemoryError):
             train.main(argv)
     assert not (tmp_path / "run" / "done").exists()
-    calls = count_calls(monkeypatch, heads, "train_and_predict")
+    calls = count_calls(monkeypatch, experiment, "train_group")
     train.main(argv)
-    assert len(calls) < len(SPEAKERS)
+    assert len(calls) == 1
     assert contents(tmp_path / "run") == contents(smote)
 
 
@@ -268,7 +373,7 @@ def test_a_finished_run_returns_at_once_and_says_so(
     before = {path: path.stat().st_mtime_ns for path in smote.iterdir()}
     for name in ("make_folds", "read_features", "start_run"):  # nothing costly is done again
         monkeypatch.delattr(experiment, name)
-    train.main(arguments(dataset, store, smote, "--sampler", "smote"))
+    train.main(arguments(dataset, store, smote, *SMOTE))
     assert capsys.readouterr().out == f"train: {smote} is done already\n"
     assert {path: path.stat().st_mtime_ns for path in smote.iterdir()} == before
 
@@ -278,7 +383,7 @@ def test_processes_are_released_on_every_way_out(
 ) -> None:
     released: list[bool] = []
     monkeypatch.setattr(experiment.Accelerator, "end_training", lambda _: released.append(True))
-    argv = arguments(dataset, store, smote, "--sampler", "smote")
+    argv = arguments(dataset, store, smote, *SMOTE)
     train.main(argv)  # done already
     assert run_command("train", train.main, [*argv, "--sampler", "none"]) == 2
     monkeypatch.setattr(experiment, "make_folds", lambda *_: 1 / 0)
@@ -344,7 +449,8 @@ def test_each_corpus_alone_or_all_together(dataset: Path, store: Path, tmp_path:
     )
     first, both, together = (read_predictions(run) for run in (alone, each, union))
     here = both.column("corpus") == "ravdess"
-    np.testing.assert_array_equal(both.probabilities()[here], first.probabilities())
+    # A head beside others differs from a head alone by the rounding of a sum, and by nothing else.
+    np.testing.assert_allclose(both.probabilities()[here], first.probabilities(), atol=1e-6)
     np.testing.assert_array_equal(both.column("clip_id"), together.column("clip_id"))
     assert not np.allclose(both.probabilities(), together.probabilities(), atol=0.01)
     assert contents(swapped) == contents(union)

@@ -55,6 +55,12 @@ def snapshot(folder: Path) -> dict[Path, bytes | None]:
         (("--labels-from", "votes", "--labels", "native"), "is for --labels four or five"),
         (("--labels-from", "votes"), "holds no votes of raters for ravdess; no corpus asked"),
         (("--sampler", "smoke"), "'smoke'; choose one of: none, under, over, smote, borderline, "),
+        (("--loss", "mse"), "unknown loss 'mse'; choose one of: ce, weighted, focal"),
+        (("--stop", "late"), "unknown --stop 'late'; choose one of: fixed, early"),
+        (("--seeds", "0"), "--seeds 0 is no number of seeds; give 1 or more"),
+        (("--head", "logistic", "--sampler", "mixup"), "--sampler mixup is for heads that are"),
+        (("--head", "logistic", "--loss", "focal"), "--loss focal is for heads that are trained"),
+        (("--head", "logistic", "--stop", "early"), "--stop early is for heads that are trained"),
         (("--head", "big"), "unknown head 'big'; give hidden sizes such as 128 or 4096,2048"),
         (
             ("--train-on", "all"),

@@ -1,0 +1,196 @@
+"""The heads of a cell, one for every fold and seed, and the groups that are trained together."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import Tensor
+
+from ser_generalize.cell import EARLY, Cell, Data
+from ser_generalize.heads import Features, Probabilities, parse_head
+from ser_generalize.logistic import train_logistic
+from ser_generalize.mixture import Rows
+from ser_generalize.neighbours import Neighbours
+from ser_generalize.protocols import Fold
+from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
+from ser_generalize.run import FoldResult
+from ser_generalize.training import WEIGHTED, Job, Recipe, train
+
+# On a CPU a group gains until the cost of a call is shared; larger ones only leave the cache, and
+# nothing for the other cores. See tests/benchmarks/training_cost.py.
+CPU_HEADS = 8
+CPU_WEIGHTS = 4_000_000
+GPU_SHARE = 0.5  # of the free memory
+
+OnEpoch = Callable[[int], object]  # told how many heads have ended an epoch
+
+
+@dataclass(frozen=True)
+class Task:
+    """One head to train and score."""
+
+    index: int  # among all of the run
+    fold: Fold
+    seed: int
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of the fold's sampler and head: no two folds of a run share one."""
+        return zlib.crc32(f"{self.seed}:{self.fold.name}".encode())
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the heads of a cell are made of."""
+
+    cell: Cell
+    data: Data
+    features: Features
+    device: torch.device
+
+    @cached_property
+    def on_device(self) -> Tensor:
+        """The features, where they are trained on; on a CPU that is no copy."""
+        return torch.from_numpy(self.features).to(self.device)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The clips in the space in which samplers look for neighbours; it is fitted on nothing."""
+        space = self.features.reshape(len(self.features), -1)
+        return Neighbours(space, self.data.labels, self.data.column("corpus"))
+
+    def train_rows(self, fold: Fold) -> Rows:
+        """Return what a fold trains on: its validation speakers as well, unless they decide."""
+        if self.cell.stop == EARLY:
+            return fold.train
+        return np.union1d(fold.train, fold.validation)
+
+    def job(self, task: Task) -> tuple[Job, str | None]:
+        """Return a head to train, and a note where the sampler did not do it all."""
+        fold, rows = task.fold, self.train_rows(task.fold)
+        mixture, note = resample(self.cell.sampler, self.neighbours, rows, task.own_seed)
+        validation = fold.validation if self.cell.stop == EARLY else fold.validation[:0]
+        return Job(fold.name, task.own_seed, mixture, rows, fold.test, validation), note
+
+
+def make_groups(folds: Sequence[Fold], seeds: int, size: int, workers: int) -> list[list[Task]]:
+    """Return groups of about equal size, as many for every one of the workers.
+
+    Folds with about as many clips come together: the shorter ones wait for the longest.
+    """
+    every = product(range(seeds), folds)
+    tasks = [Task(index, fold, seed) for index, (seed, fold) in enumerate(every)]
+    tasks.sort(key=lambda task: -len(task.fold.train))
+    rounds = -(-len(tasks) // (size * workers))
+    parts = np.array_split(np.arange(len(tasks)), min(len(tasks), rounds * workers))
+    return [[tasks[index] for index in part] for part in parts]
+
+
+def group_size(material: Material) -> int:
+    """Return how many heads of a cell are trained together, so that batching pays."""
+    hidden, shape = parse_head(material.cell.head), material.features.shape[1:]
+    if hidden is None:
+        return 1
+    classes = len(material.data.classes)
+    return heads_together(shape, hidden, classes, material.cell.recipe, material.device)
+
+
+def heads_together(
+    shape: tuple[int, int],
+    hidden: Sequence[int],
+    classes: int,
+    recipe: Recipe,
+    device: torch.device,
+) -> int:
+    """Return the group size for features [layers, width] of a clip on a device."""
+    layers, width = shape
+    weights = sum(inputs * outputs for inputs, outputs in pairwise((width, *hidden, classes)))
+    if device.type == "cpu":
+        return max(1, min(CPU_HEADS, CPU_WEIGHTS // weights))
+    free, _ = torch.cuda.mem_get_info(device)
+    numbers = 4 * weights + 2 * recipe.batch * layers * width  # with gradients and moments
+    return max(1, int(GPU_SHARE * free / 4 / numbers))
+
+
+def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) -> list[FoldResult]:
+    """Train and score the heads of a group; their order is that of the tasks."""
+    jobs = [material.job(task) for task in tasks]
+    notes = [[*_class_notes(material, task)] for task in tasks]
+    heads = _train(material, [job for job, _ in jobs], on_epoch)
+    return [
+        FoldResult(
+            task.fold.name,
+            task.seed,
+            material.data.clips.select(task.fold.test)["clip_id"],
+            probabilities,
+            tuple(([note] if note else []) + more),
+        )
+        for task, (_, note), more, probabilities in zip(tasks, jobs, notes, heads, strict=True)
+    ]
+
+
+def _train(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
+    """Return the probabilities of every job's test clips; of a single class nothing is learnt."""
+    able = [index for index, job in enumerate(jobs) if len(np.unique(job.mixture.label)) > 1]
+    logistic = parse_head(material.cell.head) is None
+    trained = (_logistic if logistic else _heads)(material, [jobs[i] for i in able], on_epoch)
+    found = dict(zip(able, trained, strict=True))
+    for index, job in enumerate(jobs):
+        if index not in found:
+            found[index] = np.zeros((len(job.test), len(material.data.classes)), np.float32)
+            found[index][:, job.mixture.label[0]] = 1
+            on_epoch(material.cell.recipe.epochs)
+    return [found[index] for index in range(len(jobs))]
+
+
+def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
+    cell, data = material.cell, material.data
+    hidden, left = parse_head(cell.head) or (), cell.recipe.epochs
+
+    def ended() -> None:
+        nonlocal left
+        left -= 1
+        on_epoch(len(jobs))
+
+    if not jobs:
+        return []
+    classes, features = len(data.classes), material.on_device
+    trained = train(features, data.labels, jobs, hidden, classes, cell.recipe, ended)
+    on_epoch(left * len(jobs))  # where early stopping left some out
+    return [softmax(one.logits / one.temperature, axis=1) for one in trained]
+
+
+def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
+    classes, weighted = len(material.data.classes), material.cell.loss == WEIGHTED
+    found = []
+    for job in jobs:
+        rows = job.train, job.mixture, job.test
+        found.append(train_logistic(material.features, *rows, classes, weighted))
+        on_epoch(material.cell.recipe.epochs)
+    return found
+
+
+def _class_notes(material: Material, task: Task) -> Iterator[str]:
+    """Yield what a reader must know where classes have few training clips, or none."""
+    cell, data, rows = material.cell, material.data, material.train_rows(task.fold)
+
+    def names(labels: Iterable[int]) -> str:
+        return ", ".join(data.classes[label] for label in sorted(labels))
+
+    if repeated := repeated_classes(cell.sampler, material.neighbours, rows):
+        yield (
+            f"clips repeated, not synthesised, of a class with under {NEIGHBOURS + 1} training "
+            f"clips ({names(repeated)})"
+        )
+    learnt = set(np.unique(data.labels[rows]))
+    if len(learnt) == 1:
+        yield f"a single class to train on ({names(learnt)}), predicted for every clip"
+    if absent := set(data.labels[task.fold.test]) - learnt:  # the recall can only be 0
+        yield f"tested on a class without a training clip ({names(absent)})"
+    if cell.stop == EARLY and not len(task.fold.validation):
+        yield "too few training speakers to validate on: all epochs, no temperature"

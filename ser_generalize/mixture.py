@@ -1,0 +1,93 @@
+"""Mixtures: what a resampled training part is, row by row, and how an epoch draws from it.
+
+Nothing synthetic is stored: a row names one or two real clips and a weight, so it means the same in
+every layer of an encoder and says where it comes from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHUFFLED, BALANCED, MIXUP = "shuffled", "balanced", "mixup"
+MIXUP_ALPHA = 0.2  # of its beta distribution (Zhang et al. 2018)
+
+Labels = NDArray[np.int64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Resampled rows: row r is (1 - weight[r]) * first[r] + weight[r] * second[r].
+
+    `first` and `second` are positions of real clips, of class `label` and `second_label`; a row
+    that is a real clip has weight 0. `batches` says how an epoch draws from the rows.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    label: Labels
+    second_label: Labels
+    batches: str = SHUFFLED
+
+    def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the resampled rows of any features of the clips, shape [rows, ...]."""
+        weight = self.weight.reshape(-1, *[1] * (values.ndim - 1))
+        return (1 - weight) * values[self.first] + weight * values[self.second]
+
+    def target(self, classes: int) -> NDArray[np.float32]:
+        """Return the share of every class in every row, shape [rows, classes]."""
+        identity = np.eye(classes, dtype=np.float32)
+        weight = self.weight[:, None]
+        return (1 - weight) * identity[self.label] + weight * identity[self.second_label]
+
+    def epoch(self, generator: np.random.Generator) -> "Mixture":
+        """Return as many rows as there are, in the order in which an epoch trains on them."""
+        if self.batches == BALANCED:
+            return self._take(_balanced_order(self.label, generator))
+        drawn = self._take(generator.permutation(len(self.label)))
+        if self.batches != MIXUP:
+            return drawn
+        partner = self._take(generator.permutation(len(self.label)))
+        weight = generator.beta(MIXUP_ALPHA, MIXUP_ALPHA, len(self.label)).astype(np.float32)
+        return replace(drawn, second=partner.first, second_label=partner.label, weight=weight)
+
+    def _take(self, order: Rows) -> "Mixture":
+        return Mixture(
+            self.first[order],
+            self.second[order],
+            self.weight[order],
+            self.label[order],
+            self.second_label[order],
+            self.batches,
+        )
+
+
+def joined(mixtures: Sequence[Mixture]) -> Mixture:
+    """Return the rows of several mixtures as one."""
+    return Mixture(
+        np.concatenate([one.first for one in mixtures]),
+        np.concatenate([one.second for one in mixtures]),
+        np.concatenate([one.weight for one in mixtures]),
+        np.concatenate([one.label for one in mixtures]),
+        np.concatenate([one.second_label for one in mixtures]),
+    )
+
+
+def _balanced_order(labels: Labels, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return an order in which every run of K clips has one of each of the K classes.
+
+    A class is gone through before any of its clips comes again: small ones are repeated, of large
+    ones an epoch sees a part.
+    """
+    classes = np.unique(labels)
+    needed = -(-len(labels) // len(classes))
+    rows = [np.flatnonzero(labels == name) for name in classes]
+    drawn = [
+        np.concatenate([generator.permutation(own) for _ in range(-(-needed // len(own)))])[:needed]
+        for own in rows
+    ]
+    # Which class comes first changes from run to run, or the cut at the end would favour some.
+    return generator.permuted(np.stack(drawn, axis=1), axis=1).reshape(-1)[: len(labels)]
