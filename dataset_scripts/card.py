@@ -11,7 +11,7 @@ from typing import Any
 from dataset_scripts.corpus import Corpus, corpus_names, load_script
 from ser_generalize import __version__
 from ser_generalize.errors import InputError, listing
-from ser_generalize.hub import render_card
+from ser_generalize.hub import hub_licence, render_card
 from ser_generalize.labels import BURSTS_COUNT, CHOICES, FIVE, FOUR, in_label_set
 
 SUMMARY_FILE = "summary.json"
@@ -135,13 +135,6 @@ def _in_label_sets(corpora: Sequence[Summary]) -> dict[str, list[int]]:
         + [sum(found[emotion] for emotion in classes) for classes in (FOUR, FIVE)]
         for title, found in counts.items()
     }
-
-
-def hub_licence(licence: str) -> str:
-    """Return the Hub's own identifier of a licence, "other" where it has none."""
-    if licence.startswith("LicenseRef-"):
-        return "other"
-    return {"ODbL-1.0": "odbl"}.get(licence, licence.lower())
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,7 +12,8 @@ COMMANDS = {
     "demo": "everything, on a fabricated corpus, in minutes, offline",
     "embed": "run every clip of a dataset through a frozen encoder",
     "train": "train and score a head on speakers it never heard",
-    "push": "publish an embedding store on the Hub",
+    "push": "publish a checkpoint or an embedding store on the Hub",
+    "predict": "say what a checkpoint hears in files, folders and recordings",
     "report": "tables, intervals, figures and a page from finished runs",
 }
 

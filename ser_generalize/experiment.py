@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
+from statistics import median
 from threading import Event
 from typing import Any
 
@@ -182,6 +183,8 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         seeds=cell.seeds,
         loss=cell.loss,
         stop=cell.stop,
+        epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
+        temperature=median(one.temperature for one in results),
         dataset=data.fingerprint[:12],
         leaks=protocol.leaks,
         notes=tuple(notes),

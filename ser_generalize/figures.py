@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from ser_generalize.calibration import calibrate_predictions, reliability
 from ser_generalize.statistics import MACRO_AVERAGE, Estimate
 from ser_generalize.summary import Group, Run, corpora, swarm
 
@@ -34,6 +35,7 @@ def figures(groups: Sequence[Group]) -> Iterator[tuple[str, Draw]]:
         if any(comparison.results for comparison in group.comparisons):
             yield f"group{number}-differences", partial(draw_differences, group)
     for number, run in enumerate((run for group in groups for run in group.runs), 1):
+        yield f"run{number}-reliability", partial(draw_reliability, run)
         for corpus in run.clusters:
             stem = re.sub(r"[^\w.-]", "_", f"run{number}-{corpus}")
             yield f"{stem}-confusion", partial(draw_confusion, run, corpus)
@@ -111,6 +113,33 @@ def draw_speakers(run: Run, corpus: str) -> Figure:
     axes.set(xlim=(0, 100), ylim=(-1, max(rows, default=0) + 1), yticks=[])
     axes.set_xlabel(f"UAR of each speaker of {corpus}, %")
     axes.spines["left"].set_visible(False)
+    return figure
+
+
+def draw_reliability(run: Run) -> Figure:
+    """Draw accuracy against confidence, as predicted and under a temperature of other speakers.
+
+    Below the diagonal a run is surer than right; a dot's area is its share of the clips.
+    """
+    predictions = run.predictions
+    labels, found = predictions.labels(), calibrate_predictions(predictions)
+    figure, axes = _axes(COLUMN, COLUMN)
+    axes.plot([0, 100], [0, 100], color=MUTED, lw=0.8, ls=(0, (2, 1)))
+    for name, probabilities, error, colour in (
+        ("as predicted", predictions.probabilities(), found.error_before, MUTED),
+        ("with temperature", found.probabilities, found.error_after, ACCENT),
+    ):
+        bins = reliability(probabilities, labels)
+        points = 100 * np.array([(one.confidence, one.accuracy) for one in bins])
+        sizes = [120 * one.clips / len(labels) + 6 for one in bins]
+        across, up = points.T
+        axes.plot(across, up, color=colour, lw=0.9)
+        label = f"{name}: error {100 * error:.1f} points"
+        axes.scatter(across, up, s=sizes, color=colour, edgecolor="white", lw=0.4, label=label)
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    axes.set(xlabel="confidence, %", ylabel="accuracy, %")
+    axes.legend(fontsize=6.5, frameon=False, loc="upper left")
+    axes.set_title(_label(run), fontsize=7, color=MUTED)
     return figure
 
 

@@ -78,6 +78,15 @@ class Material:
         return Job(fold.name, task.own_seed, mixture, rows, fold.test, validation), note
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a head says of its test clips; without epochs where it is not trained in such."""
+
+    probabilities: Probabilities
+    epochs: int = 0
+    temperature: float = 1.0
+
+
 def make_groups(folds: Sequence[Fold], seeds: int, size: int, workers: int) -> list[list[Task]]:
     """Return groups of about equal size, as many for every one of the workers.
 
@@ -127,28 +136,31 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
             task.fold.name,
             task.seed,
             material.data.clips.select(task.fold.test)["clip_id"],
-            probabilities,
+            head.probabilities,
             tuple(([note] if note else []) + more),
+            head.epochs,
+            head.temperature,
         )
-        for task, (_, note), more, probabilities in zip(tasks, jobs, notes, heads, strict=True)
+        for task, (_, note), more, head in zip(tasks, jobs, notes, heads, strict=True)
     ]
 
 
-def _train(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
-    """Return the probabilities of every job's test clips; of a single class nothing is learnt."""
+def _train(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
+    """Score every job's test clips; of a single class nothing is learnt."""
     able = [index for index, job in enumerate(jobs) if len(np.unique(job.mixture.label)) > 1]
     logistic = parse_head(material.cell.head) is None
     trained = (_logistic if logistic else _heads)(material, [jobs[i] for i in able], on_epoch)
     found = dict(zip(able, trained, strict=True))
     for index, job in enumerate(jobs):
         if index not in found:
-            found[index] = np.zeros((len(job.test), len(material.data.classes)), np.float32)
-            found[index][:, job.mixture.label[0]] = 1
+            certain = np.zeros((len(job.test), len(material.data.classes)), np.float32)
+            certain[:, job.mixture.label[0]] = 1
+            found[index] = Scored(certain)
             on_epoch(material.cell.recipe.epochs)
     return [found[index] for index in range(len(jobs))]
 
 
-def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
+def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
     cell, data = material.cell, material.data
     hidden, left = parse_head(cell.head) or (), cell.recipe.epochs
 
@@ -162,15 +174,18 @@ def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[P
     classes, features = len(data.classes), material.on_device
     trained = train(features, data.labels, jobs, hidden, classes, cell.recipe, ended)
     on_epoch(left * len(jobs))  # where early stopping left some out
-    return [softmax(one.logits / one.temperature, axis=1) for one in trained]
+    return [
+        Scored(softmax(one.logits / one.temperature, axis=1), one.epochs, one.temperature)
+        for one in trained
+    ]
 
 
-def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Probabilities]:
+def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
     classes, weighted = len(material.data.classes), material.cell.loss == WEIGHTED
     found = []
     for job in jobs:
         rows = job.train, job.mixture, job.test
-        found.append(train_logistic(material.features, *rows, classes, weighted))
+        found.append(Scored(train_logistic(material.features, *rows, classes, weighted)))
         on_epoch(material.cell.recipe.epochs)
     return found
 

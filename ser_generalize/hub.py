@@ -51,3 +51,26 @@ def render_card(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(**values)
+
+
+def hub_licence(licence: str) -> str:
+    """Return the Hub's own identifier of a licence, "other" where it has none."""
+    if licence.startswith("LicenseRef-"):
+        return "other"
+    return {"ODbL-1.0": "odbl"}.get(licence, licence.lower())
+
+
+# Each lets its users do less than those before it; "other" is whatever its own text says.
+LICENCES = (
+    "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "odbl", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
+    "cc-by-nc-nd-4.0", "other",
+)  # fmt: skip
+
+
+def strictest_licence(licences: Iterable[str]) -> str:
+    """Return the Hub's identifier of the licence that lets users do least: it binds what is made.
+
+    An unknown licence is as strict as can be, so it gives "other".
+    """
+    found = {hub_licence(licence) for licence in licences}
+    return max((one if one in LICENCES else "other" for one in found), key=LICENCES.index)

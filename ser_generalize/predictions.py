@@ -54,6 +54,8 @@ class About:
     seeds: int  # how many times every fold was trained, each time from another seed
     loss: str = "ce"
     stop: str = "fixed"  # fixed: all epochs; early: where validation speakers say
+    epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs
+    temperature: float = 1.0  # of the probabilities, the median over folds
     labels_from: str = ACTED
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)

@@ -1,20 +1,26 @@
-"""`ser-generalize push`: an embedding store as a dataset of the Hub, where terms allow it.
+"""`ser-generalize push`: a checkpoint or an embedding store to the Hub, where terms allow it.
 
-Embeddings are made of recordings, so the terms of every corpus hold for them as for its audio.
+Both are made of recordings, so the terms of every corpus hold for them as for its audio.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.card import SIZES, hub_licence
+from dataset_scripts.card import SIZES
 from dataset_scripts.corpus import Corpus, corpus_names, load_script
 from ser_generalize import __version__
 from ser_generalize.command import CommandParser, run_command
 from ser_generalize.embeddings import CARD, MANIFEST, StoreKey, read_manifest, store_files
 from ser_generalize.errors import InputError
-from ser_generalize.hub import Visibility, check_redistribution, is_hub_id, render_card
+from ser_generalize.hub import (
+    Visibility,
+    check_redistribution,
+    hub_licence,
+    is_hub_id,
+    render_card,
+)
 from ser_generalize.repository import Content, Repository
 
 
@@ -27,9 +33,7 @@ def push_store(store: Path, repo: str, visibility: Visibility = "public") -> lis
     if not is_hub_id(repo):
         raise InputError(f"{repo} is no id of the Hub; give ORG/NAME")
     key, manifest = read_manifest(store)
-    sheets = {name: _sheet(name, held) for name, held in manifest["corpora"].items()}
-    terms = [(name, sheet.redistribution if sheet else "private") for name, sheet in sheets.items()]
-    check_redistribution(repo, visibility, terms)
+    sheets = _check_terms(repo, visibility, manifest["corpora"])
     files: dict[str, Content] = {path.name: path for path in store_files(store)}
     files[CARD] = _card(key, manifest, sheets).encode()
     repository = Repository(repo, "dataset", visibility)
@@ -38,6 +42,41 @@ def push_store(store: Path, repo: str, visibility: Visibility = "public") -> lis
     contents = repository.contents()
     message = f"Embeddings of {manifest['clips']} clips by {key.encoder}"
     return repository.replace(contents, tuple(_shards_there(contents.files)), files, message)
+
+
+def push_checkpoint(folder: Path, repo: str, visibility: Visibility = "public") -> list[str]:
+    """Publish a checkpoint as the model ORG/NAME; return the paths sent or deleted.
+
+    Its card then says how to load it from there. What else the repository holds stays, but for
+    evaluation results of earlier pushes. Raises InputError as `push_store` does.
+    """
+    from ser_generalize.checkpoint import local_checkpoint, read_config  # torch takes seconds
+    from ser_generalize.model_card import EVAL_RESULTS, PLACEHOLDER
+
+    if not is_hub_id(repo):
+        raise InputError(f"{repo} is no id of the Hub; give ORG/NAME")
+    training = read_config(local_checkpoint(folder))["training"]
+    _check_terms(repo, visibility, training["corpora"])
+    paths = [*sorted(folder.glob("[!.]*")), folder / EVAL_RESULTS]
+    files: dict[str, Content] = {
+        path.relative_to(folder).as_posix(): path for path in paths if path.is_file()
+    }
+    files[CARD] = (folder / CARD).read_text("utf-8").replace(PLACEHOLDER, repo).encode()
+    repository = Repository(repo, "model", visibility)
+    repository.check()
+    repository.open()
+    message = f"{training['run']}, ser-generalize {training['version']}"
+    return repository.replace(repository.contents(), (EVAL_RESULTS,), files, message)
+
+
+def _check_terms(
+    repo: str, visibility: Visibility, corpora: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Corpus | None]:
+    """Return the corpora's data sheets; raise InputError where one may not be seen by so many."""
+    sheets = {name: _sheet(name, held) for name, held in corpora.items()}
+    terms = [(name, sheet.redistribution if sheet else "private") for name, sheet in sheets.items()]
+    check_redistribution(repo, visibility, terms)
+    return sheets
 
 
 def _sheet(corpus: str, held: Mapping[str, Any]) -> Corpus | None:
@@ -72,11 +111,16 @@ def parser() -> CommandParser:
     """Return the command's parser."""
     command = CommandParser(
         "ser-generalize push",
-        "Publish an embedding store on the Hub, where the terms of its corpora allow it.",
-        "ser-generalize push embeddings ORG/NAME --gated",
+        "Publish a checkpoint or an embedding store on the Hub, where the terms of its corpora "
+        "allow it.",
+        "ser-generalize push runs/final/checkpoint ORG/NAME --gated",
     )
-    command.add_argument("path", type=Path, help="store made by `ser-generalize embed`")
-    command.add_argument("repo", metavar="ORG/NAME", help="dataset to make or to bring up to date")
+    command.add_argument(
+        "path", type=Path, help="checkpoint of `train --final`, or store of `embed`"
+    )
+    command.add_argument(
+        "repo", metavar="ORG/NAME", help="model or dataset to make or bring up to date"
+    )
     seen = command.add_mutually_exclusive_group()
     seen.add_argument("--gated", action="store_true", help="users accept the terms first")
     seen.add_argument("--private", action="store_true", help="only members of ORG see it")
@@ -86,17 +130,25 @@ def parser() -> CommandParser:
 def main(argv: Sequence[str]) -> None:
     """Parse the command line and push."""
     arguments = parser().parse_args(argv)
-    if not (arguments.path / MANIFEST).is_file():
-        raise InputError(
-            f"{arguments.path} is no finished embedding store (no {MANIFEST}); give a folder made "
-            "by `ser-generalize embed`"
-        )
     visibility: Visibility = (
         "private" if arguments.private else "gated" if arguments.gated else "public"
     )
-    sent = push_store(arguments.path, arguments.repo, visibility)
+    kind, push = _kind(arguments.path)
+    sent = push(arguments.path, arguments.repo, visibility)
     done = f"{len(sent)} files sent or deleted" if sent else "nothing was new"
-    print(f"push: {arguments.path} is the dataset {arguments.repo} ({visibility}), {done}")
+    print(f"push: {arguments.path} is the {kind} {arguments.repo} ({visibility}), {done}")
+
+
+def _kind(path: Path) -> tuple[str, Callable[[Path, str, Visibility], list[str]]]:
+    """Return what a folder becomes on the Hub, and how it gets there."""
+    if (path / MANIFEST).is_file():
+        return "dataset", push_store
+    if (path / "config.json").is_file():  # a run folder has one too, and is told what to give
+        return "model", push_checkpoint
+    raise InputError(
+        f"{path} is no finished embedding store (no {MANIFEST}) of `ser-generalize embed` and no "
+        "checkpoint (no config.json) of `ser-generalize train --final`"
+    )
 
 
 if __name__ == "__main__":

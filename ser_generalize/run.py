@@ -40,6 +40,8 @@ class FoldResult:
     clip_ids: list[str]
     probabilities: NDArray[np.float32]  # [clips, classes]
     notes: tuple[str, ...]  # where the sampler or the head fell back to something else
+    epochs: int  # that gave the head
+    temperature: float  # that the probabilities were taken under
 
 
 def check_run(out: Path, cell: dict[str, Any]) -> bool:
@@ -75,6 +77,8 @@ def save_fold(out: Path, index: int, result: FoldResult) -> None:
             clip_ids=np.array(result.clip_ids),
             probabilities=result.probabilities,
             notes=np.array(result.notes, dtype=str),
+            epochs=np.array(result.epochs),
+            temperature=np.array(result.temperature),
         )
 
 
@@ -89,6 +93,8 @@ def load_fold(out: Path, index: int) -> FoldResult | None:
             clip_ids=saved["clip_ids"].tolist(),
             probabilities=saved["probabilities"],
             notes=tuple(saved["notes"].tolist()),
+            epochs=int(saved["epochs"]),
+            temperature=float(saved["temperature"]),
         )
 
 

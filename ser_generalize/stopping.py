@@ -1,16 +1,14 @@
-"""What validation speakers decide: at which epoch a head was best, and its temperature."""
+"""What validation speakers decide: at which epoch a head was best."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor
 
 PATIENCE = 20  # epochs without a lower validation loss; the schedule warms up for 18
-HOTTEST = 20.0  # temperatures are searched between 1 / 20 and 20
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -20,15 +18,6 @@ def cross_entropy(logits: Logits, labels: Labels, temperature: float = 1.0) -> f
     """Return the mean negative log-likelihood of true classes [n] under logits [n, classes]."""
     chances = log_softmax(logits.astype(np.float64) / temperature, axis=1)
     return float(-chances[np.arange(len(labels)), labels].mean())
-
-
-def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """Return the temperature that gives held-out clips the highest likelihood (Guo et al. 2017)."""
-    edge = np.log(HOTTEST)
-    found = minimize_scalar(
-        lambda log: cross_entropy(logits, labels, np.exp(log)), bounds=(-edge, edge)
-    )
-    return float(np.exp(found.x))
 
 
 class EarlyStopping:

@@ -4,6 +4,7 @@ The same as `accelerate launch -m ser_generalize.train` and `torchrun -m ser_gen
 processes share out the folds, and every launch gives the same predictions.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,23 @@ def parser() -> CommandParser:
         help="only these, e.g. en de; or all. Default: en where corpora meet and none is named",
     )
     add("--train-on", help="each corpus by itself (default), or their union")
+    add(
+        "--final",
+        action="store_true",
+        help="then fit on everybody and write RUN/checkpoint, which `predict` and `push` take",
+    )
+    add(
+        "--encoder",
+        metavar="E",
+        help="for --final: the Whisper of the embeddings (default: what their store calls it)",
+    )
+    add(
+        "--error-rate",
+        type=float,
+        default=0.1,
+        metavar="R",
+        help="for --final: say `not sure` rather than err in more of the answers (default: 0.1)",
+    )
     return command
 
 
@@ -89,7 +107,15 @@ def main(argv: Sequence[str]) -> None:
         languages=tuple(arguments.languages or ()),
         train_on=arguments.train_on or PROTOCOLS[protocol].train_on[0],
     )
+    if not arguments.final:
+        run_cell(cell, arguments.out)
+        return
+    from ser_generalize.final import plan_final, write_final
+
+    final = plan_final(cell, arguments.encoder, arguments.error_rate)
     run_cell(cell, arguments.out)
+    if os.environ.get("RANK", "0") == "0":  # of a launch, which has ended by now
+        print(f"train: checkpoint of everybody in {write_final(final, arguments.out)}")
 
 
 if __name__ == "__main__":

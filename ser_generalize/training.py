@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ser_generalize.batches import Batch, Batches
+from ser_generalize.calibration import fit_temperature
 from ser_generalize.errors import InputError
 from ser_generalize.heads import Dropout, HeadStack, Parameters, fit_scaler, logits
 from ser_generalize.mixture import Mixture, Rows
 from ser_generalize.optimiser import Optimiser, Rates
-from ser_generalize.stopping import EarlyStopping, Labels, Logits, fit_temperature
+from ser_generalize.stopping import EarlyStopping, Labels, Logits
 
 CROSS_ENTROPY, WEIGHTED, FOCAL = "ce", "weighted", "focal"
 LOSSES = (CROSS_ENTROPY, WEIGHTED, FOCAL)
@@ -41,6 +42,7 @@ class Recipe:
     layer_learning_rate: float = 3e-2  # a handful of layer weights has to move much further
     weight_decay: float = 1e-2
     label_smoothing: float = 0.1
+    until: int | None = None  # the epoch to end after; the schedule is that of all `epochs`
     bf16: bool = False  # products in bfloat16; parameters and their updates stay in float32
 
 
@@ -153,7 +155,7 @@ class Training:
         stopping = None
         if any(len(rows) for rows in validation):
             stopping = EarlyStopping(self.stack.tensors, [labels[rows] for rows in validation])
-        for epoch in range(self.recipe.epochs):
+        for epoch in range(self.recipe.until or self.recipe.epochs):
             self._epoch(epoch)
             on_epoch()
             if stopping is not None:

@@ -17,9 +17,9 @@ from make_copies import (
     touch,
 )
 
-from dataset_scripts.card import hub_licence
 from dataset_scripts.corpus import Corpus, Skipped, corpus_names, load_script, words
 from ser_generalize.errors import InputError
+from ser_generalize.hub import hub_licence
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR
 from ser_generalize.schema import SourceClip
 

@@ -13,6 +13,7 @@ LONGEST = 400  # lines
 # the table is the map, so it has to be whole.
 BASE = {"errors", "command", "files", "labels", "schema", "audio", "hub", "repository", "dataset"}
 BASE |= {"launch", "scores", "metrics", "protocols"}  # folds are part of the published dataset
+BASE |= {"recordings"}
 FEATURES = {
     "encoder",
     "ctranslate2",
@@ -26,9 +27,10 @@ FEATURES = {
 FEATURES |= {"engine", "embed"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
-EXPERIMENTS |= {"logistic", "groups", "train"}
+EXPERIMENTS |= {"logistic", "groups", "configuration", "modeling", "checkpoint", "calibration"}
 RESULTS = {"statistics", "summary", "figures", "page", "report"}
-DOORS = {"cli", "demo", "push"}
+RESULTS |= {"model_card", "predict", "final"}
+DOORS = {"cli", "demo", "push", "train"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "base": (BASE, set()),
     "features": (FEATURES, {"base"}),

