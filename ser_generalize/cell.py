@@ -1,7 +1,7 @@
 """A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from ser_generalize import __version__, heads
+from ser_generalize.adapt import domains, parse_adapt
 from ser_generalize.dataset import fingerprint, load_clips
 from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
@@ -25,6 +26,7 @@ from ser_generalize.labels import (
     in_label_set,
     plurality,
 )
+from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
 from ser_generalize.protocols import make_folds as folds_of
 from ser_generalize.resampling import BATCHES, SAMPLERS
@@ -55,6 +57,7 @@ class Cell:
     head: str = heads.DEFAULT_HEAD
     loss: str = CROSS_ENTROPY
     stop: str = FIXED
+    adapt: str = PLAIN
     seeds: int = 1
     train_on: str = EACH
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
@@ -75,6 +78,7 @@ class Cell:
         one_of(f"--train-on for protocol {self.protocol}", self.train_on, allowed)
         one_of("loss", self.loss, LOSSES)
         one_of("--stop", self.stop, STOPS)
+        parse_adapt(self.adapt)
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
@@ -88,8 +92,11 @@ class Cell:
     def _check_logistic(self) -> None:
         """Refuse what needs a head that is trained batch by batch."""
         asked = {"--sampler": self.sampler, "--loss": self.loss, "--stop": self.stop}
+        refused = {*BATCHES, FOCAL, EARLY}
+        if parse_adapt(self.adapt).clips is not None:  # epochs simulate what is known
+            asked["--adapt"], refused = self.adapt, {*refused, self.adapt}
         for option, value in asked.items():
-            if value in {*BATCHES, FOCAL, EARLY}:
+            if value in refused:
                 raise InputError(
                     f"{option} {value} is for heads that are trained in batches; choose another, "
                     f"or --head {heads.DEFAULT_HEAD}"
@@ -112,6 +119,8 @@ class Cell:
 class Data:
     """The clips inside the label set and their classes, in the order of their clip ids.
 
+    `others` are the clips outside of it that adaptation may know of: without their labels.
+
     The order is part of the result, since batches are drawn by position: sorted, it depends neither
     on the order of the dataset's rows nor on that of `--corpora`.
     """
@@ -121,6 +130,7 @@ class Data:
     labels: NDArray[np.int64]
     store: StoreKey
     notes: Notes
+    others: Dataset
 
     @cached_property
     def fingerprint(self) -> str:
@@ -130,6 +140,14 @@ class Data:
     def column(self, name: str) -> NDArray[np.object_]:
         """Return a column of the clips, null as None."""
         return np.array(self.clips[name], dtype=object)
+
+    def domains(self, by: str) -> NDArray[np.object_]:
+        """Return whose statistics count for every clip and then every other one, see `adapt`."""
+        corpora, speakers = (
+            np.array([*self.clips[name], *self.others[name]], dtype=object)
+            for name in ("corpus", "speaker")
+        )
+        return domains(by, corpora, speakers)
 
 
 def read_data(cell: Cell) -> Data:
@@ -156,15 +174,26 @@ def read_data(cell: Cell) -> Data:
     if absent := sorted(set(clips["corpus"]) - set(chosen["corpus"])):
         notes += (f"no clip in the label set {cell.labels}: {', '.join(absent)}",)
     numbers = np.array([classes.index(label) for _, label in kept])
-    return Data(chosen, classes, numbers, store, spoken + notes)
+    labelled = {clip_id for clip_id, *_ in inside}
+    others = _others(cell, clips, labelled | skipped)
+    return Data(chosen, classes, numbers, store, spoken + notes, others)
+
+
+def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
+    """Return all clips but those known, in the order of their ids; none where none is asked for."""
+    if cell.adapt == PLAIN:
+        return clips.select([])
+    ids = zip(clips["clip_id"], range(len(clips)), strict=True)
+    return clips.select([row for clip_id, row in sorted(ids) if clip_id not in known])
 
 
 def read_features(cell: Cell, data: Data) -> heads.Features:
-    """Return the clip-normalised embeddings of a cell's clips, in the same order.
+    """Return the clip-normalised embeddings of a cell's clips, in the same order, then the others'.
 
     Raises InputError where the store lacks a clip or holds it for other audio.
     """
-    _, values = read_embeddings(cell.embeddings, data.clips["clip_id"], data.clips["sha256"])
+    ids, hashes = ([*data.clips[name], *data.others[name]] for name in ("clip_id", "sha256"))
+    _, values = read_embeddings(cell.embeddings, ids, hashes)
     return heads.clip_normalised(values)
 
 
@@ -277,6 +306,8 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "head": cell.head,
         "loss": cell.loss,
         "stop": cell.stop,
+        "adapt": cell.adapt,
+        "unlabelled": fingerprint(data.others),
         "seeds": cell.seeds,
         "recipe": asdict(cell.recipe),
     }

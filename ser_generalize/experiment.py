@@ -13,13 +13,14 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from ser_generalize.adapt import parse_adapt
 from ser_generalize.cell import FIXED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
 from ser_generalize.groups import Material, Task, group_size, make_groups, train_group
 from ser_generalize.heads import Features
 from ser_generalize.labels import ACTED, VOTES
 from ser_generalize.launch import in_step, processes, share_of_cores, single_threads
-from ser_generalize.predictions import COLUMNS, About, Predictions, prediction_schema
+from ser_generalize.predictions import COLUMNS, PLAIN, About, Predictions, prediction_schema
 from ser_generalize.protocols import PROTOCOLS, Fold
 from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
 from ser_generalize.training import CROSS_ENTROPY
@@ -160,6 +161,9 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     notes = [f"{count} of {len(folds)} folds: {why}" for why, count in sorted(reasons.items())]
     if SYNTHETIC in data.clips["elicitation"]:
         notes.append("fabricated speech: these figures say nothing about real voices")
+    adaptation = parse_adapt(cell.adapt)
+    if adaptation.by != PLAIN:
+        notes.append(adaptation.note(data.domains(adaptation.by)))
     notes += data.notes
     if cell.seeds > 1:
         notes.append(
@@ -181,6 +185,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         sampler=cell.sampler,
         train_on=cell.train_on,
         seeds=cell.seeds,
+        adapt=adaptation.name,
         loss=cell.loss,
         stop=cell.stop,
         epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
@@ -196,8 +201,10 @@ def _run_name(cell: Cell, data: Data) -> str:
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
     unusual = [(cell.loss, CROSS_ENTROPY), (cell.stop, FIXED), (cell.labels_from, ACTED)]
+    adapted = parse_adapt(cell.adapt).name
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
-    return " ".join([*by, *encoder, cell.protocol, cell.labels, cell.train_on])
+    first = [adapted] if adapted != PLAIN else []
+    return " ".join([*first, *by, *encoder, cell.protocol, cell.labels, cell.train_on])
 
 
 def _print_summary(out: Path, predictions: Predictions) -> None:

@@ -56,7 +56,8 @@ def draw_scores(group: Group) -> Figure:
         for run in group.runs
         if (result := run.result(corpus))
     ]
-    figure, axes = _forest([row[:3] for row in rows], with_run=len(group.runs) > 1)
+    by_name = len(group.runs) > 1 or any(run.adapted for run in group.runs)
+    figure, axes = _forest([row[:3] for row in rows], with_run=by_name)
     chances = np.array([chance for *_, chance in rows])
     heights = np.arange(len(rows))
     axes.vlines(100 * chances, heights - 0.35, heights + 0.35, color=MUTED, lw=0.8, ls=(0, (2, 1)))
@@ -94,7 +95,9 @@ def draw_confusion(run: Run, corpus: str) -> Figure:
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(f"{corpus}: % of the true class, clips below", fontsize=7, color=MUTED)
+    axes.set_title(
+        f"{corpus}{run.adapted}: % of the true class, clips below", fontsize=7, color=MUTED
+    )
     axes.spines[:].set_visible(False)
     return figure
 
@@ -111,7 +114,7 @@ def draw_speakers(run: Run, corpus: str) -> Figure:
         100 * np.array(values), rows, s=14, color=ACCENT, edgecolor="white", lw=0.4, zorder=3
     )
     axes.set(xlim=(0, 100), ylim=(-1, max(rows, default=0) + 1), yticks=[])
-    axes.set_xlabel(f"UAR of each speaker of {corpus}, %")
+    axes.set_xlabel(f"UAR of each speaker of {corpus}, %{run.adapted}")
     axes.spines["left"].set_visible(False)
     return figure
 

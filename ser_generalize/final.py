@@ -9,6 +9,7 @@ import numpy as np
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize import __version__
+from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
 from ser_generalize.cell import Cell, Data, read_data, read_features
 from ser_generalize.checkpoint import make_model, read_encoder, save_checkpoint
@@ -22,6 +23,7 @@ from ser_generalize.heads import Parameters, parse_head
 from ser_generalize.hub import is_hub_id
 from ser_generalize.launch import single_threads
 from ser_generalize.model_card import EVAL_RESULTS, eval_results, render_model_card
+from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, PROTOCOLS, UNION, Fold
 from ser_generalize.summary import Run, read_runs
 from ser_generalize.training import train
@@ -61,6 +63,12 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
             f"--final: protocol {cell.protocol} does not judge, for new voices, a head fitted on "
             f"everybody; choose one of: {', '.join(able)}"
         )
+    adaptation = parse_adapt(cell.adapt)
+    if adaptation.by != PLAIN and adaptation.clips is None:
+        raise InputError(
+            f"--final: with --adapt {cell.adapt} the folds know all clips of whom they test, and "
+            "whoever uses a checkpoint does not; give speaker:0, judged without any, or speaker:5"
+        )
     data = read_data(cell)
     corpora = sorted(set(data.clips["corpus"]))
     if len(corpora) > 1 and cell.train_on == EACH:
@@ -97,14 +105,15 @@ def _fit(final: Final, epochs: int) -> Parameters:
     cell = replace(final.cell, stop="fixed")
     features = read_features(cell, final.data)
     material = Material(cell, final.data, features, find_device(None))
-    rows = np.arange(len(features))
+    rows = np.arange(len(final.data.labels))
     job, _ = material.job(Task(0, Fold(EVERYBODY, train=rows, test=rows[:0]), SEED))
     hidden, classes = parse_head(cell.head) or (), len(final.data.classes)
     recipe = replace(cell.recipe, until=epochs)
     with single_threads(1) as pool:
         fitting = pool.submit(
-            train, material.on_device, final.data.labels, [job], hidden, classes, recipe
-        )
+            train, material.on_device, final.data.labels, [job], hidden, classes, recipe,
+            unlabelled=material.unlabelled,
+        )  # fmt: skip
         (trained,) = fitting.result()
     return trained.parameters
 
@@ -144,6 +153,7 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "labels_from": cell.labels_from,
         "sampler": cell.sampler,
         "loss": cell.loss,
+        "adapt": run.about.adapt,
         "head": cell.head,
         "epochs": run.about.epochs,
         "error_rate": final.rate,

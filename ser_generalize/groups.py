@@ -11,11 +11,13 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
+from ser_generalize.adapt import UnlabelledClips, parse_adapt
 from ser_generalize.cell import EARLY, Cell, Data
 from ser_generalize.heads import Features, Probabilities, parse_head
 from ser_generalize.logistic import train_logistic
 from ser_generalize.mixture import Rows
 from ser_generalize.neighbours import Neighbours
+from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import Fold
 from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult
@@ -61,8 +63,19 @@ class Material:
     @cached_property
     def neighbours(self) -> Neighbours:
         """The clips in the space in which samplers look for neighbours; it is fitted on nothing."""
-        space = self.features.reshape(len(self.features), -1)
+        labelled = self.features[: len(self.data.labels)]
+        space = labelled.reshape(len(labelled), -1)
         return Neighbours(space, self.data.labels, self.data.column("corpus"))
+
+    @cached_property
+    def unlabelled(self) -> UnlabelledClips | None:
+        """The unlabelled clips that standardise, None where the training part does."""
+        adaptation = parse_adapt(self.cell.adapt)
+        if adaptation.by == PLAIN:
+            return None
+        logistic = parse_head(self.cell.head) is None  # scikit-learn's knows no device
+        features = torch.from_numpy(self.features) if logistic else self.on_device
+        return UnlabelledClips(features, self.data.domains(adaptation.by), adaptation)
 
     def train_rows(self, fold: Fold) -> Rows:
         """Return what a fold trains on: its validation speakers as well, unless they decide."""
@@ -172,7 +185,9 @@ def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[S
     if not jobs:
         return []
     classes, features = len(data.classes), material.on_device
-    trained = train(features, data.labels, jobs, hidden, classes, cell.recipe, ended)
+    trained = train(
+        features, data.labels, jobs, hidden, classes, cell.recipe, ended, material.unlabelled
+    )
     on_epoch(left * len(jobs))  # where early stopping left some out
     return [
         Scored(softmax(one.logits / one.temperature, axis=1), one.epochs, one.temperature)
@@ -182,10 +197,11 @@ def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[S
 
 def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
     classes, weighted = len(material.data.classes), material.cell.loss == WEIGHTED
+    known = material.unlabelled.in_scoring if material.unlabelled else None
     found = []
     for job in jobs:
         rows = job.train, job.mixture, job.test
-        found.append(Scored(train_logistic(material.features, *rows, classes, weighted)))
+        found.append(Scored(train_logistic(material.features, *rows, classes, weighted, known)))
         on_epoch(material.cell.recipe.epochs)
     return found
 

@@ -2,8 +2,11 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
+from ser_generalize.adapt import Known
 from ser_generalize.heads import Features, Probabilities, fit_scaler
 from ser_generalize.mixture import Mixture, Rows
 
@@ -18,19 +21,26 @@ def train_logistic(
     test: Rows,
     classes: int,
     weighted: bool = False,
+    known: Known | None = None,
 ) -> Probabilities:
     """Return the test clips' probabilities [clips, classes]; a class not trained on gets 0.
 
     `features` are clip-normalised [clips, layers, width], all rows are positions in them, and the
-    scaler is fitted on the real clips of `train`. With `weighted` every class counts alike.
+    scaler is fitted on the real clips of `train`, then updated by what is `known` of the domain of
+    every clip. With `weighted` every class counts alike.
     """
-    scaler = fit_scaler(torch.from_numpy(features), torch.from_numpy(train))
     model = LogisticRegression(C=C, max_iter=STEPS, class_weight="balanced" if weighted else None)
-
-    def standardised(values: Features) -> Features:
-        return scaler(torch.from_numpy(values)).numpy().reshape(len(values), -1)
-
-    model.fit(standardised(mixture.of(features)), mixture.label)
+    inputs = _standardised(torch.from_numpy(features), torch.from_numpy(train), known)
+    model.fit(mixture.of(inputs), mixture.label)
     probabilities = np.zeros((len(test), classes), dtype=np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(standardised(features[test]))
+    probabilities[:, model.classes_] = model.predict_proba(inputs[test])
     return probabilities
+
+
+def _standardised(features: Tensor, train: Tensor, known: Known | None) -> NDArray[np.float32]:
+    """Return all layers side by side, [clips, layers * width]."""
+    scaler = fit_scaler(features, train)
+    if known is not None:
+        scaler = known.of_all(scaler)
+    values: NDArray[np.float32] = scaler(features).flatten(1).numpy()
+    return values

@@ -118,7 +118,7 @@ def _metric(estimate: Estimate) -> str:
 
 
 def _judged(run: Run) -> str:
-    return f"{len(run.about.classes)} classes, protocol {run.about.protocol}"
+    return f"{len(run.about.classes)} classes, protocol {run.about.protocol}{run.adapted}"
 
 
 def _confusions(run: Run) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ser_generalize.audio import SILENCE
 from ser_generalize.command import CommandParser, run_command
-from ser_generalize.errors import InputError
+from ser_generalize.errors import InputError, listing
+from ser_generalize.predictions import PLAIN
 from ser_generalize.recordings import Samples, read_samples, read_windows
 from ser_generalize.schema import SAMPLING_RATE
 
@@ -90,18 +91,69 @@ def predict_file(
 
     Raises BadAudioError where it is not to be decoded.
     """
-    if window is None:
-        windows: Iterator[tuple[float, Samples]] = iter([(0.0, read_samples(path))])
-    else:
-        windows = read_windows(path, window, hop or window)
+    windows = _windows(path, window, hop)
     while group := list(islice(windows, TOGETHER)):
-        heard = [np.abs(samples).max() >= SILENCE for _, samples in group]
+        heard = [_sounds(samples) for _, samples in group]
         waves = [samples for (_, samples), sounds in zip(group, heard, strict=True) if sounds]
         found = iter(_named(model, waves))
         for (start, samples), sounds in zip(group, heard, strict=True):
             end = start + len(samples) / SAMPLING_RATE
             chances = next(found) if sounds else None
             yield Prediction(path, start, round(end, 3), chances, model.config.abstain_below)
+
+
+def calibrate_by(
+    model: "SerForAudioClassification",
+    files: Sequence[Path],
+    window: float | None = None,
+    hop: float | None = None,
+) -> int:
+    """Standardise from now on by what unlabelled recordings of one speaker say; return how many.
+
+    Windows count each, silence does not. Raises InputError where a file is not to be decoded, and
+    where all of them are silent.
+    """
+    import torch
+
+    from ser_generalize.adapt import calibrate
+    from ser_generalize.heads import Scaler
+
+    waves = [
+        torch.from_numpy(wave)[None] for path in files for wave in _sound_of(path, window, hop)
+    ]
+    if not waves:
+        raise InputError(f"--calibrate: nothing but silence in {listing(files)}")
+    head = model.head
+    with torch.inference_mode():
+        features = torch.cat([model.features(wave.to(model.device)) for wave in waves])
+        found = calibrate(Scaler(head.mean, head.deviation), features.to(head.mean.dtype))
+        head.mean.copy_(found.mean)
+        head.deviation.copy_(found.deviation)
+    return len(waves)
+
+
+def _sound_of(path: Path, window: float | None, hop: float | None) -> list[Samples]:
+    """Return the windows of a file that are not silent, or raise an InputError that names it."""
+    try:
+        return [samples for _, samples in _windows(path, window, hop) if _sounds(samples)]
+    except (InputError, OSError) as error:
+        raise InputError(f"--calibrate {path}: {_reason(error)}") from error
+
+
+def _reason(error: InputError | OSError) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error)
+
+
+def _windows(
+    path: Path, window: float | None, hop: float | None
+) -> Iterator[tuple[float, Samples]]:
+    if window is None:
+        return iter([(0.0, read_samples(path))])
+    return read_windows(path, window, hop or window)
+
+
+def _sounds(samples: Samples) -> bool:
+    return bool(np.abs(samples).max() >= SILENCE)
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -141,8 +193,7 @@ def _print_all(
             for found in predict_file(model, path, arguments.window, arguments.hop):
                 print(found.as_json() if arguments.json else found.as_row(), flush=True)
         except (InputError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            print(f"ser-generalize predict: {path}: {reason}", file=sys.stderr)
+            print(f"ser-generalize predict: {path}: {_reason(error)}", file=sys.stderr)
             failed.append(path)
     return failed
 
@@ -170,6 +221,14 @@ def parser() -> CommandParser:
         metavar="S",
         help="start a window every S seconds (default: its length)",
     )
+    command.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="unlabelled recordings of the speaker of all the files, in as many moods as the "
+        "speaker has: for checkpoints of `train --adapt speaker:CLIPS`",
+    )
     return command
 
 
@@ -182,6 +241,19 @@ def _check(arguments: Any) -> None:
         raise InputError(f"--hop is {arguments.hop:g}; give 0.1 s to the length of the window")
 
 
+def _calibrate(model: "SerForAudioClassification", files: Sequence[Path], arguments: Any) -> None:
+    """Calibrate, and say so where that is not known to help."""
+    from ser_generalize.adapt import FEWEST
+
+    count, doubts = calibrate_by(model, files, arguments.window, arguments.hop), []
+    if count < FEWEST:
+        doubts.append(f"{count} recordings that sound, and under {FEWEST} are not known to help")
+    if model.config.training.get("adapt", PLAIN) == PLAIN:
+        doubts.append("this checkpoint was not trained to be told of its speaker's recordings")
+    for doubt in doubts:
+        print(f"ser-generalize predict: --calibrate: {doubt}", file=sys.stderr)
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse the command line and predict."""
     arguments = parser().parse_args(argv)
@@ -192,6 +264,8 @@ def main(argv: Sequence[str]) -> None:
 
     model = load_checkpoint(arguments.checkpoint)
     model.to(find_device(None))  # type: ignore[arg-type] # a decorator of transformers hides self
+    if arguments.calibrate:
+        _calibrate(model, list(find_files(arguments.calibrate)), arguments)
     failed = _print_all(model, files, arguments)
     if failed:
         raise InputError(f"{len(failed)} of {len(files)} files were not predicted, see above")

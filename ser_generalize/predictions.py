@@ -20,6 +20,7 @@ from ser_generalize.labels import ACTED
 from ser_generalize.protocols import tests_clips_again
 
 FILE_NAME = "predictions.parquet"
+PLAIN = "none"  # no adaptation
 METADATA_KEY = b"ser_generalize"
 COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("run", pa.string()),
@@ -52,6 +53,7 @@ class About:
     sampler: str
     train_on: str  # each: within every corpus; union: over all of them
     seeds: int  # how many times every fold was trained, each time from another seed
+    adapt: str = PLAIN  # or what every table calls it, e.g. "speaker-adapted"
     loss: str = "ce"
     stop: str = "fixed"  # fixed: all epochs; early: where validation speakers say
     epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs

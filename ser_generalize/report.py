@@ -121,6 +121,7 @@ def _rows(run: Run, found: Sequence[Result]) -> Iterator[dict[str, Any]]:
                 "protocol": run.about.protocol,
                 "leaks": list(run.about.leaks),
                 "label_set": run.about.label_set,
+                "adapt": run.about.adapt,
                 "corpus": result.corpus,
                 "metric": metric,
                 "value": estimate.value,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError
 from ser_generalize.labels import VOTES
-from ser_generalize.predictions import About, Predictions, read_predictions
+from ser_generalize.predictions import PLAIN, About, Predictions, read_predictions
 from ser_generalize.protocols import LEAKS
 from ser_generalize.scores import uar
 from ser_generalize.statistics import (
@@ -59,6 +59,11 @@ class Run:
             LEAKS.get(leak, f"Not kept apart in training and test: {leak}.")
             for leak in self.about.leaks
         ]
+
+    @property
+    def adapted(self) -> str:
+        """What a label set or a corpus is followed by where unlabelled test clips were used."""
+        return "" if self.about.adapt == PLAIN else f", {self.about.adapt}"
 
     def result(self, corpus: str) -> Result | None:
         """Return the result for a corpus, None where there is none."""
@@ -111,9 +116,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that share a label set and where its labels come from.
+    """The runs that share a label set, where its labels come from, and an adaptation.
 
-    Scores of other label sets are not comparable with them.
+    Scores of other groups are not comparable with them.
     """
 
     label_set: str
@@ -138,11 +143,15 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Group runs by label set, in the order given, each compared with the first of its group."""
+    """Group runs by label set and adaptation, in the order given; the first is compared with.
+
+    A result that knew unlabelled clips of its test speakers is never set against a plain one here.
+    """
     groups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
     for run in runs:
         by = " by votes" if run.about.labels_from == VOTES else ""
-        groups.setdefault((run.about.label_set + by, run.about.classes), []).append(run)
+        label_set = run.about.label_set + by + run.adapted
+        groups.setdefault((label_set, run.about.classes), []).append(run)
     return [
         Group(label_set, classes, members, [_compare(members[0], run) for run in members[1:]])
         for (label_set, classes), members in groups.items()

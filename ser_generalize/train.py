@@ -56,6 +56,14 @@ def parser() -> CommandParser:
         help="fixed: all epochs, on all training speakers (default); early: validation speakers, "
         "kept out of training, choose the epoch and the temperature",
     )
+    add(
+        "--adapt",
+        default="none",
+        metavar="A",
+        help="whose clips standardise the features: none, the training part's (default); corpus or "
+        "speaker, each by all of its own unlabelled clips, test clips included; speaker:5, by 5 "
+        "clips of a test speaker",
+    )
     add("--seeds", type=int, default=1, metavar="N", help="train every fold N times (default: 1)")
     add("--corpora", nargs="+", metavar="C", help="only these corpora")
     add(
@@ -102,6 +110,7 @@ def main(argv: Sequence[str]) -> None:
         head=arguments.head,
         loss=arguments.loss,
         stop=arguments.stop,
+        adapt=arguments.adapt,
         seeds=arguments.seeds,
         corpora=tuple(arguments.corpora or ()),
         languages=tuple(arguments.languages or ()),

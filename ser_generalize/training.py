@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ser_generalize.adapt import Known, UnlabelledClips
 from ser_generalize.batches import Batch, Batches
 from ser_generalize.calibration import fit_temperature
 from ser_generalize.errors import InputError
-from ser_generalize.heads import Dropout, HeadStack, Parameters, fit_scaler, logits
+from ser_generalize.heads import Dropout, HeadStack, Parameters, Scaler, fit_scaler, logits
 from ser_generalize.mixture import Mixture, Rows
 from ser_generalize.optimiser import Optimiser, Rates
 from ser_generalize.stopping import EarlyStopping, Labels, Logits
@@ -76,16 +77,19 @@ def train(
     classes: int,
     recipe: Recipe,
     on_epoch: Callable[[], object] = lambda: None,
+    unlabelled: UnlabelledClips | None = None,
 ) -> list[Trained]:
     """Train a head for every job, all of them together, and return them in the same order.
 
     `features` [clips, layers, width] are clip-normalised, on the device of training; `labels`
-    [clips] are needed for validation clips only. Where jobs have such, their heads are taken from
-    the epoch of the lowest validation loss. Raises InputError, naming the fold, where a loss is not
-    a number.
+    [clips] are needed for validation clips only. With `unlabelled` clips every clip is standardised
+    by what is known of its domain, else by the training part. Where jobs have validation clips,
+    their heads are taken from the epoch of the lowest validation loss. Raises InputError, naming
+    the fold, where a loss is not a number.
     """
     order = sorted(range(len(jobs)), key=lambda index: -steps_of(jobs[index], recipe))
-    training = Training(features, [jobs[index] for index in order], hidden, classes, recipe)
+    ordered = [jobs[index] for index in order]
+    training = Training(features, ordered, hidden, classes, recipe, unlabelled)
     trained = dict(zip(order, training.run(labels, on_epoch), strict=True))
     return [trained[index] for index in range(len(jobs))]
 
@@ -105,7 +109,9 @@ class Training:
         hidden: Sequence[int],
         classes: int,
         recipe: Recipe,
+        unlabelled: UnlabelledClips | None = None,
     ) -> None:
+        self.unlabelled = unlabelled
         self.features, self.jobs, self.classes, self.recipe = features, jobs, classes, recipe
         self.steps = [steps_of(job, recipe) for job in jobs]
         sizes = (features.shape[-1], *hidden, classes)
@@ -131,13 +137,18 @@ class Training:
             )
         ]
 
-    def predict(self, rows: Sequence[Rows]) -> list[Logits]:
-        """Return the logits [clips, classes] of every head for its own rows."""
+    def predict(self, rows: Sequence[Rows], known: Known | None = None) -> list[Logits]:
+        """Return the logits [clips, classes] of every head for its own rows.
+
+        `known` takes the place of what the unlabelled clips say about their domains.
+        """
         longest = max(len(part) for part in rows)
         padded = np.stack([np.pad(part, (0, longest - len(part))) for part in rows])
+        if known is None and self.unlabelled is not None:
+            known = self.unlabelled.in_scoring
         with torch.inference_mode(), self._precision():
             parts = [
-                logits(self.stack.tensors, self._inputs(block)).float()
+                logits(self.stack.tensors, self._inputs(known, block)).float()
                 for block in self._on_device(padded).split(BLOCK, dim=1)
             ]
         found = torch.cat(parts, dim=1).cpu().numpy()
@@ -177,14 +188,15 @@ class Training:
         drawn = [job.mixture.epoch(np.random.default_rng([job.seed, number])) for job in self.jobs]
         weighted = self.recipe.loss == WEIGHTED
         batches = Batches(drawn, self.recipe.batch, self.classes, weighted, self.features.device)
+        known = self.unlabelled.in_epoch(number) if self.unlabelled else None
         losses = torch.zeros(len(self.jobs), device=self.features.device)
         for step in range(self.steps[0]):
             active = sum(steps > step for steps in self.steps)
             done = [number * steps + step for steps in self.steps[:active]]
-            losses[:active] += self._step(batches.at(step, active), done)
+            losses[:active] += self._step(batches.at(step, active), known, done)
         self._check(losses, number)
 
-    def _step(self, batch: Batch, done: Sequence[int]) -> Tensor:
+    def _step(self, batch: Batch, known: Known | None, done: Sequence[int]) -> Tensor:
         """Train the first heads, which have `done` so many steps, on a batch; return the losses."""
         active = len(done)
         leaves = {
@@ -195,7 +207,7 @@ class Training:
         sizes, seeds = self.stack.sizes[:-1], self.stack.seeds[:active]
         dropout = Dropout(seeds, position, sizes, self.recipe.batch)
         with self._precision():
-            inputs = self._inputs(batch.first, batch.second, batch.weight)
+            inputs = self._inputs(known, batch.first, batch.second, batch.weight)
             found = logits(leaves, inputs, dropout).float()
         losses = (self._losses(found, batch.target) * batch.share).sum(dim=1)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
@@ -203,17 +215,27 @@ class Training:
         return losses.detach()
 
     def _inputs(
-        self, first: Tensor, second: Tensor | None = None, weight: Tensor | None = None
+        self,
+        known: Known | None,
+        first: Tensor,
+        second: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Return standardised (mixed) clips [heads, layers, clips, width] of rows [heads, clips].
 
         Synthetic points are made here, batch by batch: they are never stored.
         """
-        values = self._gather(first)
+        values = self._standardised(known, first)
         if second is not None and weight is not None:
-            values.lerp_(self._gather(second), weight[:, None, :, None])
-        heads = len(first)
-        return values.sub_(self.mean[:heads, :, None]).div_(self.deviation[:heads, :, None])
+            values.lerp_(self._standardised(known, second), weight[:, None, :, None])
+        return values
+
+    def _standardised(self, known: Known | None, rows: Tensor) -> Tensor:
+        heads = len(rows)
+        scaler = Scaler(self.mean[:heads, :, None], self.deviation[:heads, :, None])
+        if known is not None:
+            scaler = known.of(rows, scaler)
+        return self._gather(rows).sub_(scaler.mean).div_(scaler.deviation)
 
     def _gather(self, rows: Tensor) -> Tensor:
         _, layers, width = self.features.shape

@@ -289,3 +289,22 @@ def test_results_of_a_dataset_of_the_hub_are_there_for_its_leaderboard(run: Path
     assert entry["dataset"] == {"id": "org/ser-11", "task_id": "ravdess_four_loso"}
     assert entry["value"] == pytest.approx(100 * judged.results[0].estimates["uar"].value, abs=0.01)
     assert "95 % interval" in entry["notes"] and "protocol loso" in entry["notes"]
+
+
+def test_a_checkpoint_that_may_be_told_of_its_speaker_says_by_what_it_was_judged(
+    dataset: Path, store: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train.main(arguments(dataset, store, out, tiny_encoder, "--adapt", "speaker:2"))
+    assert training(out / "checkpoint")["adapt"] == "speaker-adapted by 2 clips"
+    card = (out / "checkpoint" / "README.md").read_text()
+    assert card.count("speaker-adapted by 2 clips") >= 2  # the scores' metadata, and a note
+
+
+@pytest.mark.parametrize("adaptation", ["speaker", "corpus"])
+def test_nobody_who_uses_a_checkpoint_knows_all_clips(
+    adaptation: str, dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    cell = Cell(str(dataset), store, adapt=adaptation)
+    with pytest.raises(InputError, match=f"--adapt {adaptation} .* speaker:0"):
+        plan_final(cell)

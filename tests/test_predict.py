@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_checkpoint import make_checkpoint
 from make_encoder import RATE, sound
 from test_mp4 import mp4, tones
 
-from ser_generalize import predict, recordings
+from ser_generalize import adapt, predict, recordings
 from ser_generalize.checkpoint import load_checkpoint
 from ser_generalize.command import run_command
+from ser_generalize.heads import Scaler
 from ser_generalize.labels import FOUR
 
 TOO_SURE = 0.9999
@@ -202,3 +204,62 @@ def test_a_folder_without_audio_and_a_checkpoint_that_is_none(
     assert "holds no audio" in capsys.readouterr().err
     assert run(tmp_path / "empty", clip) == 2
     assert "is no checkpoint" in capsys.readouterr().err
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> list[Path]:
+    """Recordings of somebody who sounds unlike the clip."""
+    waves = [sound(1 + count / 4) * (count + 1) / 5 for count in range(5)]
+    return [write(tmp_path / "voice" / f"{index}.wav", wave) for index, wave in enumerate(waves)]
+
+
+def test_recordings_of_the_speaker_standardise(checkpoint: Path, voice: list[Path]) -> None:
+    plain, model = (load_checkpoint(str(checkpoint)) for _ in range(2))
+    assert predict.calibrate_by(model, voice) == 5
+    waves = [soundfile.read(path, dtype="float32")[0] for path in voice]
+    features = torch.cat([model.features(torch.from_numpy(wave)[None]) for wave in waves])
+    expected = adapt.calibrate(Scaler(plain.head.mean, plain.head.deviation), features)
+    torch.testing.assert_close(model.head.mean, expected.mean)
+    torch.testing.assert_close(model.head.deviation, expected.deviation)
+    assert (model.head.mean != plain.head.mean).any()
+
+
+def test_calibration_changes_what_is_said_and_doubts_are_said(
+    checkpoint: Path,
+    tiny_encoder: Path,
+    clip: Path,
+    voice: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained = {"adapt": "speaker-adapted by 5 clips"}
+    told = make_checkpoint(tiny_encoder, tmp_path / "told", training=trained)
+    for model, files, doubts in (
+        (told, voice, []),
+        (told, voice[:4], ["4 recordings that sound, and under 5"]),
+        (checkpoint, voice, ["not trained to be told"]),
+    ):
+        assert run(model, clip, "--json") == 0
+        plain = capsys.readouterr()
+        assert run(model, clip, "--json", "--calibrate", *files) == 0
+        found = capsys.readouterr()
+        assert found.out != plain.out
+        lines = found.err.splitlines()
+        assert len(lines) == len(doubts)
+        assert all(doubt in line for doubt, line in zip(doubts, lines, strict=True))
+
+
+@pytest.mark.parametrize("what", ["silent", "missing", "no audio"])
+def test_what_cannot_calibrate_is_one_clear_line(
+    what: str, checkpoint: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / f"{what}.wav"
+    if what == "silent":
+        write(bad, np.zeros(RATE))
+    elif what == "no audio":
+        bad.write_bytes(b"this is no audio")
+    assert run(checkpoint, clip, "--calibrate", bad) == 2
+    said = capsys.readouterr()
+    assert not said.out
+    (line,) = said.err.splitlines()
+    assert str(bad) in line

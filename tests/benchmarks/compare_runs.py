@@ -25,11 +25,16 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--speakers", nargs="+")
     arguments = parser.parse_args()
-    runs = {path.name: read_predictions(path) for path in arguments.runs}
+    runs = {_name(path, run): run for path in arguments.runs for run in [read_predictions(path)]}
     if arguments.speakers:
         print_speakers(runs, arguments.speakers)
     else:
         print_pairs(runs)
+
+
+def _name(path: Path, run: Predictions) -> str:
+    """Name a run, and say where it knew unlabelled clips of its test speakers."""
+    return path.name if run.about.adapt == "none" else f"{path.name} [{run.about.adapt}]"
 
 
 def print_pairs(runs: dict[str, Predictions]) -> None:
