@@ -21,6 +21,7 @@ from ser_generalize.clips import Clips
 from ser_generalize.decoding import Decoded, Decoders
 from ser_generalize.embeddings import ClipRow, Embeddings, StoreKey, add_shard
 from ser_generalize.encoder import Encoder, batches
+from ser_generalize.encoder.memory import WithinMemory
 from ser_generalize.errors import InputError
 from ser_generalize.schema import SAMPLING_RATE
 
@@ -70,6 +71,9 @@ class Pipeline:
     device: Executor  # of one thread, which runs the encoder
     progress: "tqdm[Any]"
 
+    def __post_init__(self) -> None:
+        self._within_memory = WithinMemory(self.encoder)
+
     def run(self, clips: Clips, shards: Iterable[Sequence[ClipRow]]) -> Tally:
         """Embed the clips of some shards into the store, a shard at a time."""
         tally, started = Tally(), time.monotonic()
@@ -98,7 +102,7 @@ class Pipeline:
     def _embed(self, item: tuple[Batch, Decoded]) -> tuple[Batch, list[Outcome]]:
         batch, decoded = item
         waves = [wave for wave in decoded if not isinstance(wave, str)]
-        values = iter(_halved(self.encoder.embed(waves)) if waves else ())
+        values = iter(_halved(self._within_memory.embed(waves)) if waves else ())
         return batch, [
             wave if isinstance(wave, str) else _checked(next(values)) for wave in decoded
         ]

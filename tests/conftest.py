@@ -1,6 +1,7 @@
 """What tests share: a small fabricated corpus, a tiny random Whisper, and what is built of them."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +13,8 @@ from types import SimpleNamespace
 _CACHE = tempfile.mkdtemp(prefix="ser-generalize-tests-")
 os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the Hub that tests start speaks plain HTTP
+# A shell that starts the tests in the background has Ctrl-C ignored, in all that they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402

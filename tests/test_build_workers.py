@@ -79,9 +79,10 @@ def wait_for(happened: Callable[[], object]) -> None:
 def test_the_bytes_do_not_depend_on_the_number_of_processes(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
+    before = set(multiprocessing.active_children())
     build("ravdess", source, tmp_path / "data", workers=3)
     assert snapshot(tmp_path / "data") == snapshot(whole)
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_rows_are_in_the_order_of_their_ids_in_groups_of_a_hundred(whole: Path) -> None:
@@ -144,9 +145,11 @@ def test_a_worker_that_dies_is_one_line(
 ) -> None:
     out = tmp_path / "data"
 
+    others = set(multiprocessing.active_children())
+
     def kill_one() -> None:
         wait_for(lambda: finished(out))
-        multiprocessing.active_children()[0].kill()
+        (set(multiprocessing.active_children()) - others).pop().kill()
 
     killer = threading.Thread(target=kill_one)
     killer.start()

@@ -9,7 +9,7 @@ import pytest
 from make_dataset import Row
 from make_store import write_corpora
 
-from ser_generalize import heads, report, train
+from ser_generalize import report, train
 from ser_generalize.command import run_command
 from ser_generalize.labels import EMOTIONS, FOUR
 from ser_generalize.predictions import Predictions, read_predictions
@@ -62,12 +62,6 @@ def corpora(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory
             "asleep": without("neutral", "happy", "sad", "angry"),
         },
     )
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train briefly: what is asked here is whether it trains at all, and on what."""
-    monkeypatch.setattr(heads, "EPOCHS", 2)
 
 
 def trained(corpora: Corpora, out: Path, *options: str, head: str = "8") -> Predictions:
@@ -128,7 +122,8 @@ def test_what_a_corpus_lacks_changes_no_other(corpora: Corpora, tmp_path: Path) 
     alone = trained(corpora, tmp_path / "alone", "--corpora", "ravdess")
     together = trained(corpora, tmp_path / "all", "--train-on", "each")
     here = together.column("corpus") == "ravdess"
-    np.testing.assert_array_equal(together.probabilities()[here], alone.probabilities())
+    # Heads of other folds are trained beside these, which rounds sums differently.
+    np.testing.assert_allclose(together.probabilities()[here], alone.probabilities(), atol=1e-6)
 
 
 def test_the_report_says_over_which_classes(

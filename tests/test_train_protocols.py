@@ -11,7 +11,7 @@ import pytest
 from make_dataset import Row
 from make_store import write_corpora
 
-from ser_generalize import heads, train
+from ser_generalize import train
 from ser_generalize.cell import Cell, make_folds, read_data
 from ser_generalize.command import run_command
 from ser_generalize.predictions import Predictions, read_predictions
@@ -40,8 +40,7 @@ def corpora(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def trained(corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    monkeypatch.setattr(heads, "EPOCHS", 2)
+def trained(corpora: Corpora, tmp_path: Path) -> Train:
     folders = ["--dataset", str(corpora[0]), "--embeddings", str(corpora[1])]
 
     def call(*options: str) -> Predictions:
