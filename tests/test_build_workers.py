@@ -158,7 +158,7 @@ def test_a_worker_that_dies_is_one_line(
     killer.join()
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "build: " in line]
     assert "ended for want of memory, or was killed" in line and "--workers" in line
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
     build("ravdess", source, out, workers=2)
     assert snapshot(out) == snapshot(whole)
 
