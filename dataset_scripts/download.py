@@ -1,6 +1,5 @@
 """Downloading a corpus that anybody may: whole files, and exactly what the data sheet says."""
 
-import hashlib
 import re
 import shutil
 import time
@@ -17,7 +16,7 @@ from dataset_scripts.unpack import BadArchiveError, stem, unpack
 from ser_generalize import __version__
 from ser_generalize.command import progress_bar
 from ser_generalize.errors import InputError
-from ser_generalize.files import remove, writing
+from ser_generalize.files import file_digest, remove, writing
 
 ATTEMPTS = 5  # in a row without PROGRESS
 PROGRESS = 2**20  # bytes
@@ -257,6 +256,5 @@ def _difference(archive: Archive, path: Path) -> str | None:
     if archive.checksum is None:
         return None
     algorithm, _, expected = archive.checksum.partition(":")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
+    found = file_digest(path, algorithm)
     return None if found == expected else f"{algorithm} {found}, not {expected}"

@@ -1,7 +1,6 @@
 """Is a copy of a corpus complete and whole? Every file is read, hashed and decoded."""
 
 import csv
-import hashlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from dataset_scripts.workers import add_workers, processes
 from ser_generalize.audio import BadAudioError, pcm_sha256, read_pcm
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import listing, one_of
-from ser_generalize.files import write_text, writing
+from ser_generalize.files import file_digest, write_text, writing
 
 CHUNK = 64  # files; what a worker is given at a time
 EXAMPLES = 3
@@ -73,8 +72,7 @@ def _hear_file(path: Path, is_clip: bool) -> Heard:
     """Hash a file and, if it is a clip, decode all of it."""
     sha256 = None
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_digest(path)
         return Heard(sha256, pcm_sha256(read_pcm(path)[0]) if is_clip else None)
     except BadAudioError as error:
         return Heard(sha256, fault=str(error))

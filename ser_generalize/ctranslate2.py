@@ -7,7 +7,6 @@ Source: `ModelSpec._serialize`, `WhisperSpec` and `models/model.cc` of OpenNMT/C
 """
 
 import filecmp
-import hashlib
 import importlib.util
 import json
 import math
@@ -26,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from ser_generalize.errors import InputError, listing
+from ser_generalize.files import file_digest
 
 VERSION, SPEC, REVISION = 6, "WhisperSpec", 3
 DTYPES = tuple(np.dtype(code) for code in ("<f4", "i1", "<i2", "<i4", "<f2"))
@@ -345,7 +345,6 @@ def _packaged_folder() -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error

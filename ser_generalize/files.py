@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,12 @@ def _settle(earlier: Path, path: Path) -> None:
     if earlier.exists() and not path.exists():
         earlier.replace(path)
     remove(earlier)
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return a file's digest in hexadecimal; an OSError is the caller's to put into words."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: 
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile
 
 from ser_generalize.errors import InputError
+from ser_generalize.files import file_digest
 from ser_generalize.hub import STRICTNESS, Visibility
 
 Content = Path | bytes  # a local file, or what is to be in one
@@ -162,8 +163,7 @@ def _size(content: Content) -> int:
 def _sha256(content: Content) -> str:
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(content)
 
 
 @contextmanager

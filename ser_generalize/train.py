@@ -4,12 +4,11 @@ The same as `accelerate launch -m ser_generalize.train` and `torchrun -m ser_gen
 processes share out the folds, and every launch gives the same predictions.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_generalize.command import CommandParser, run_command
+from ser_generalize.command import CommandParser, is_first_process, run_command
 from ser_generalize.errors import one_of
 from ser_generalize.labels import ACTED, LABEL_SETS
 from ser_generalize.protocols import PROTOCOLS
@@ -123,7 +122,7 @@ def main(argv: Sequence[str]) -> None:
 
     final = plan_final(cell, arguments.encoder, arguments.error_rate)
     run_cell(cell, arguments.out)
-    if os.environ.get("RANK", "0") == "0":  # of a launch, which has ended by now
+    if is_first_process():  # of a launch, which has ended by now
         print(f"train: checkpoint of everybody in {write_final(final, arguments.out)}")
 
 
