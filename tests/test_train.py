@@ -273,10 +273,8 @@ def test_a_killed_run_goes_on_where_it_stopped(
     }
 
 
-def test_a_run_goes_on_with_other_cores_as_well(
-    dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Heads then are grouped otherwise: those that are done are known by fold and seed."""
+def fail_in_the_second_group(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on one core until memory runs out in the second group of heads."""
     original, calls = experiment.train_group, []
 
     def second_fails(*given: Any) -> Any:
@@ -285,12 +283,19 @@ def test_a_run_goes_on_with_other_cores_as_well(
             raise MemoryError
         return original(*given)
 
-    argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
     with monkeypatch.context() as patched:
         patched.setattr(experiment, "train_group", second_fails)
         patched.setattr(os, "cpu_count", lambda: 1)
         with pytest.raises(MemoryError):
             train.main(argv)
+
+
+def test_a_run_goes_on_with_other_cores_as_well(
+    dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads then are grouped otherwise: those that are done are known by fold and seed."""
+    argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
+    fail_in_the_second_group(argv, monkeypatch)
     assert len(list(tmp_path.glob("run/folds/*.npz"))) == 6
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     train.main(argv)
@@ -345,20 +350,8 @@ def test_ctrl_c_ends_the_folds_in_training_and_leaves_the_others(
 def test_a_fold_that_fails_fails_the_run_and_not_what_was_done(
     dataset: Path, store: Path, smote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = experiment.train_group, []
-
-    def second_fails(*given: Any) -> Any:
-        calls.append(given)
-        if len(calls) == 2:
-            raise MemoryError
-        return original(*given)
-
     argv = arguments(dataset, store, tmp_path / "run", *SMOTE)
-    with monkeypatch.context() as patched:
-        patched.setattr(experiment, "train_group", second_fails)
-        patched.setattr(os, "cpu_count", lambda: 1)
-        with pytest.raises(MemoryError):
-            train.main(argv)
+    fail_in_the_second_group(argv, monkeypatch)
     assert not (tmp_path / "run" / "done").exists()
     calls = count_calls(monkeypatch, experiment, "train_group")
     train.main(argv)
