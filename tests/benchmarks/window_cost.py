@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from ser_generalize import logistic
 from ser_generalize.audio import decode_clip
 from ser_generalize.command import progress_bar
 from ser_generalize.dataset import load_clips
 from ser_generalize.encoder import Settings, batches, load_encoder
 from ser_generalize.encoder.whisper import FRAME_RATE, Whisper, real_frames
-from ser_generalize.heads import LOGISTIC_C, LOGISTIC_STEPS, clip_normalised
+from ser_generalize.heads import clip_normalised
 from ser_generalize.scores import confusion
 from ser_generalize.statistics import (
     Estimate,
@@ -178,7 +179,7 @@ def _predicted(
     for speaker in tested or sorted(set(speakers)):
         test = speakers == speaker
         train, rest = _standardised(features[~test], features[test])
-        model = LogisticRegression(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS).fit(train, labels[~test])
+        model = LogisticRegression(C=logistic.C, max_iter=logistic.STEPS).fit(train, labels[~test])
         counts.append(confusion(labels[test], model.predict(rest), labels.max() + 1))
     return np.stack(counts)
 
