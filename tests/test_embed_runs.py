@@ -56,11 +56,11 @@ def whole(
     return store
 
 
-# Killed runs. Everything is imported and opened once, and every run is a fork of that process: so
-# most of what a run does is writing the store, and that is where most kills find it.
+# Killed runs: a fork kills itself at a random one of the calls that a whole run makes: moments on a
+# clock find a fast or a busy machine elsewhere. Everything is imported and opened once, beforehand.
 
 FORKING = """
-import json, os, random, signal, sys, time
+import itertools, json, os, random, signal, sys
 from collections.abc import Iterator
 from pathlib import Path
 from ser_generalize import clips, engine
@@ -72,17 +72,26 @@ clips.SHARD_CLIPS = int(shard)
 opened = engine.open_clips(data, None, False), engine.load_encoder(encoder)
 engine.open_clips, engine.load_encoder = lambda *_: opened[0], lambda *_: opened[1]
 
-def start(store):
+def start(store, killed_at=None):
     child = os.fork()
     if child:
         return child
-    code = 1
+    calls, code = itertools.count(1), 1
+
+    def count(*_):
+        if next(calls) == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
     try:
         embed(data, encoder, store)
         code = 0
     except InputError as error:
         code = 2 if "another `ser-generalize embed` is writing" in str(error) else 1
     finally:
+        sys.setprofile(None)
+        if store.name == "counted":
+            (store.parent / "calls").write_text(str(next(calls)))
         os._exit(code)
 
 def finish(child):
@@ -92,17 +101,12 @@ def shards(store):
     return {path.name: path.stat().st_mtime_ns for path in store.glob("[!.]*.arrow")}
 
 kills, races = [], []
-lengths = []
-for number in range(3):
-    started = time.monotonic()
-    assert finish(start(Path(folder) / f"timed-{number}")) == 0
-    lengths.append(time.monotonic() - started)
+assert finish(start(Path(folder) / "counted")) == 0
+calls = int((Path(folder) / "calls").read_text())
 moment = random.Random(0)
 for number in range(20):
     store = Path(folder) / str(number)
-    child = start(store)
-    time.sleep(moment.uniform(0, max(lengths)))
-    os.kill(child, signal.SIGKILL)
+    child = start(store, killed_at=moment.randrange(1, calls))
     killed, left = finish(child), shards(store)
     code, then = finish(start(store)), shards(store)
     kept = [name for name, changed in left.items() if then.get(name) == changed]
