@@ -1,10 +1,12 @@
 """The house: imports go one way, nothing unpickles or evaluates, and no file grows too long."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 400  # lines
@@ -30,7 +32,7 @@ EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "tr
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}
 EXPERIMENTS |= {"calibration"}
 RESULTS = {"statistics", "summary", "figures", "page", "report"}
-RESULTS |= {"model_card", "predict", "final"}
+RESULTS |= {"model_card", "predict", "final", "benchmark"}
 DOORS = {"cli", "demo", "push", "train"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "base": (BASE, set()),
@@ -141,3 +143,10 @@ def test_nothing_unpickles_or_evaluates(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_every_folder_of_modules_is_a_package_that_a_wheel_takes_along() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = set(find_packages(str(ROOT), **config["packages"]["find"]))
+    folders = {".".join(path.relative_to(ROOT).parent.parts) for path in MODULES}
+    assert folders <= found
