@@ -1,7 +1,7 @@
 """A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ STOPS = {
 
 Labels = list[str | None]  # a class per clip, None: outside the label set
 Notes = tuple[str, ...]  # what the reader of a run must know, a line each
+LoadClips = Callable[[str, Sequence[str] | None], Dataset]  # as `dataset.load_clips`
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,13 @@ class Data:
         return domains(by, corpora, speakers)
 
 
-def read_data(cell: Cell) -> Data:
+def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     """Load the clips of a cell that are inside its label set and that the store says it embedded.
 
     Raises InputError for a dataset or store that cannot be read, and where no clip is left.
     """
-    clips = load_clips(cell.dataset, cell.corpora or None).remove_columns("audio")
-    clips, spoken = _in_languages(cell, clips)
+    whole = load(cell.dataset, cell.corpora or None)
+    clips, spoken = _in_languages(cell, whole.remove_columns("audio"))
     classes, labels, notes = _classes(cell, clips)
     store, manifest = read_manifest(cell.embeddings)
     skipped = {item["clip_id"] for item in manifest["skipped"]}

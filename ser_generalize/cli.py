@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": "everything, on a fabricated corpus, in minutes, offline",
     "embed": "run every clip of a dataset through a frozen encoder",
     "train": "train and score a head on speakers it never heard",
+    "benchmark": "the study: what it takes to generalise, part by part, in one report",
     "push": "publish a checkpoint or an embedding store on the Hub",
     "predict": "say what a checkpoint hears in files, folders and recordings",
     "report": "tables, intervals, figures and a page from finished runs",
@@ -20,7 +21,7 @@ COMMANDS = {
 
 def usage() -> str:
     """Return the text of `ser-generalize --help`."""
-    lines = [f"  {name:<8}{summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: ser-generalize COMMAND ...",

@@ -16,7 +16,14 @@ from tqdm import tqdm
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.cell import FIXED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
-from ser_generalize.groups import Material, Task, group_size, make_groups, train_group
+from ser_generalize.groups import (
+    Material,
+    OnEpoch,
+    Task,
+    group_size,
+    make_groups,
+    train_group,
+)
 from ser_generalize.heads import Features
 from ser_generalize.labels import ACTED, VOTES
 from ser_generalize.launch import in_step, processes, share_of_cores, single_threads
@@ -39,14 +46,20 @@ class Progress:
     The other groups then end after their epoch.
     """
 
-    def __init__(self, bar: "tqdm[Any]") -> None:
-        self._bar, self.stopped = bar, Event()
+    def __init__(self, bar: "tqdm[Any]", scale: float = 1.0) -> None:
+        """`scale` is by how much more a clip counts, where its cell is resampled."""
+        self._bar, self._scale, self.stopped = bar, scale, Event()
 
-    def __call__(self, heads: int) -> None:
-        """Count an epoch of so many heads, or end their training."""
+    def of(self, tasks: Sequence[Task]) -> OnEpoch:
+        """Return what counts the epochs of a group; an epoch is as long as its training parts."""
+        clips = self._scale * clips_of(tasks) / len(tasks)
+        return lambda heads: self.count(round(heads * clips))
+
+    def count(self, clips: int) -> None:
+        """Count clips that heads were trained on, or end their training."""
         if self.stopped.is_set():
             raise CancelledError
-        self._bar.update(heads)
+        self._bar.update(clips)
 
 
 def run_cell(cell: Cell, out: Path) -> None:
@@ -66,13 +79,13 @@ def _run(cell: Cell, out: Path, accelerator: Accelerator) -> None:
         accelerator.print(f"train: {out} is done already")
         return
     data, folds, features = prepared
-    in_step(lambda: _start(cell, out, data, accelerator))
-    results = gather_object(_train_folds(cell, data, features, folds, out, accelerator))
-    if accelerator.is_main_process:
-        predictions = collect(cell, data, results)
-        finish_run(out, predictions)
+    material = Material(cell, data, features, accelerator.device)
+    title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
+    total = sum(map(clips_of, share_of(material, folds, accelerator))) * cell.recipe.epochs
+    with progress_bar(total, title, "clip", show) as bar:
+        predictions = train_cell(material, folds, out, accelerator, Progress(bar))
+    if predictions is not None:
         _print_summary(out, predictions)
-    accelerator.wait_for_everyone()
 
 
 def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], Features] | None:
@@ -83,51 +96,72 @@ def _prepare(cell: Cell, out: Path) -> tuple[Data, list[Fold], Features] | None:
     return data, make_folds(cell, data), read_features(cell, data)
 
 
-def _start(cell: Cell, out: Path, data: Data, accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        start_run(out, describe(cell, data), accelerator.num_processes)
-
-
-def _train_folds(
-    cell: Cell,
-    data: Data,
-    features: Features,
+def train_cell(
+    material: Material,
     folds: Sequence[Fold],
     out: Path,
     accelerator: Accelerator,
+    progress: Progress,
+) -> Predictions | None:
+    """Train and score the folds of a cell into a run folder that `check_run` let pass.
+
+    All processes share the work; the first one writes the predictions and returns them.
+    """
+    cell, data, first = material.cell, material.data, accelerator.is_main_process
+    description = describe(cell, data)
+    in_step(lambda: start_run(out, description, accelerator.num_processes) if first else None)
+    share = share_of(material, folds, accelerator)
+    results = gather_object(_train_folds(material, share, out, workers_of(accelerator), progress))
+    predictions = collect(cell, data, results) if first else None
+    if predictions is not None:
+        finish_run(out, predictions)
+    accelerator.wait_for_everyone()
+    return predictions
+
+
+def share_of(
+    material: Material, folds: Sequence[Fold], accelerator: Accelerator
+) -> list[list[Task]]:
+    """Return the groups of heads that this process trains."""
+    together = workers_of(accelerator) * accelerator.num_processes
+    groups = make_groups(folds, material.cell.seeds, group_size(material), together)
+    return groups[accelerator.process_index :: accelerator.num_processes]
+
+
+def clips_of(tasks: Sequence[Task]) -> int:
+    """Return how many clips an epoch of some heads has, before anything is resampled."""
+    return sum(len(task.fold.train) for task in tasks)
+
+
+def _train_folds(
+    material: Material,
+    share: Sequence[list[Task]],
+    out: Path,
+    workers: int,
+    progress: Progress,
 ) -> list[FoldResult]:
     """Train this process's share of the groups, several at a time, one thread each."""
-    material = Material(cell, data, features, accelerator.device)
-    workers = _workers(accelerator)
-    together = workers * accelerator.num_processes
-    groups = make_groups(folds, cell.seeds, group_size(material), together)
-    share = groups[accelerator.process_index :: accelerator.num_processes]
-    total = sum(map(len, share)) * cell.recipe.epochs
-    title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
-    with (
-        progress_bar(total, title, "epoch", show) as bar,
-        single_threads(workers) as pool,
-    ):
-        progress = Progress(bar)
 
-        def train(tasks: list[Task]) -> list[FoldResult]:
-            found = [load_fold(out, task.index) for task in tasks]
-            finished = [result for result in found if result is not None]
-            if len(finished) == len(tasks):
-                progress(len(tasks) * cell.recipe.epochs)
-                return finished
-            results = train_group(material, tasks, progress)
-            for task, result in zip(tasks, results, strict=True):
-                save_fold(out, task.index, result)
-            return results
+    def train(tasks: list[Task]) -> list[FoldResult]:
+        found = [load_fold(out, task.index) for task in tasks]
+        finished = [result for result in found if result is not None]
+        on_epoch = progress.of(tasks)
+        if len(finished) == len(tasks):
+            on_epoch(len(tasks) * material.cell.recipe.epochs)
+            return finished
+        results = train_group(material, tasks, on_epoch)
+        for task, result in zip(tasks, results, strict=True):
+            save_fold(out, task.index, result)
+        return results
 
+    with single_threads(workers) as pool:
         try:
             return [result for results in pool.map(train, share) for result in results]
         finally:
             progress.stopped.set()
 
 
-def _workers(accelerator: Accelerator) -> int:
+def workers_of(accelerator: Accelerator) -> int:
     """Return how many groups a process trains at a time: one on a GPU."""
     return share_of_cores(accelerator) if accelerator.device.type == "cpu" else 1
 

@@ -24,7 +24,7 @@ from ser_generalize.hub import is_hub_id
 from ser_generalize.launch import single_threads
 from ser_generalize.model_card import EVAL_RESULTS, eval_results, render_model_card
 from ser_generalize.predictions import PLAIN
-from ser_generalize.protocols import EACH, PROTOCOLS, UNION, Fold
+from ser_generalize.protocols import PROTOCOLS, UNION, Fold
 from ser_generalize.summary import Run, read_runs
 from ser_generalize.training import train
 
@@ -71,7 +71,7 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
         )
     data = read_data(cell)
     corpora = sorted(set(data.clips["corpus"]))
-    if len(corpora) > 1 and cell.train_on == EACH:
+    if len(corpora) > 1 and cell.train_on != UNION:
         raise InputError(
             f"--final fits one head on {listing(corpora)} together, which the cross-validation has "
             "to judge: add --train-on union, or --corpora NAME for one of them"

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, product
 
@@ -77,6 +77,12 @@ class Material:
         features = torch.from_numpy(self.features) if logistic else self.on_device
         return UnlabelledClips(features, self.data.domains(adaptation.by), adaptation)
 
+    def under(self, cell: Cell) -> "Material":
+        """Return what another cell makes of the same clips: neighbours are not searched again."""
+        other = replace(self, cell=cell)
+        vars(other).update(on_device=self.on_device, neighbours=self.neighbours)
+        return other
+
     def train_rows(self, fold: Fold) -> Rows:
         """Return what a fold trains on: its validation speakers as well, unless they decide."""
         if self.cell.stop == EARLY:
@@ -143,7 +149,7 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
     """Train and score the heads of a group; their order is that of the tasks."""
     jobs = [material.job(task) for task in tasks]
     notes = [[*_class_notes(material, task)] for task in tasks]
-    heads = _train(material, [job for job, _ in jobs], on_epoch)
+    heads = train_jobs(material, [job for job, _ in jobs], on_epoch)
     return [
         FoldResult(
             task.fold.name,
@@ -158,7 +164,7 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
     ]
 
 
-def _train(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
+def train_jobs(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
     """Score every job's test clips; of a single class nothing is learnt."""
     able = [index for index, job in enumerate(jobs) if len(np.unique(job.mixture.label)) > 1]
     logistic = parse_head(material.cell.head) is None

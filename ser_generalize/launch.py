@@ -30,6 +30,11 @@ def processes() -> Iterator[Accelerator]:
         accelerator.end_training()
 
 
+def joined() -> Accelerator:
+    """Return the processes that this one joined before, see `processes`, or itself alone."""
+    return Accelerator(cpu=not torch.cuda.is_available())
+
+
 def in_step(step: Callable[[], T]) -> T:
     """Take a step in every process; a mistake found by one is raised by all, and none waits."""
     mistakes: list[str] = []

@@ -71,7 +71,11 @@ def parser() -> CommandParser:
         metavar="L",
         help="only these, e.g. en de; or all. Default: en where corpora meet and none is named",
     )
-    add("--train-on", help="each corpus by itself (default), or their union")
+    add(
+        "--train-on",
+        help="each corpus by itself (default), their union, or matched: as many clips of the union "
+        "as of each",
+    )
     add(
         "--final",
         action="store_true",

@@ -26,11 +26,11 @@ FEATURES = {
     "decoding",
     "pipeline",
 }
-FEATURES |= {"engine", "embed", "silent_clips"}
+FEATURES |= {"engine", "embed"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}
-EXPERIMENTS |= {"calibration"}
+EXPERIMENTS |= {"calibration", "reader"}
 RESULTS = {"statistics", "summary", "figures", "page", "report"}
 RESULTS |= {"model_card", "predict", "final", "benchmark"}
 DOORS = {"cli", "demo", "push", "train"}

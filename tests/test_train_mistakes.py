@@ -64,7 +64,7 @@ def snapshot(folder: Path) -> dict[Path, bytes | None]:
         (("--head", "big"), "unknown head 'big'; give hidden sizes such as 128 or 4096,2048"),
         (
             ("--train-on", "all"),
-            "unknown --train-on for protocol loso 'all'; choose one of: each, union",
+            "unknown --train-on for protocol loso 'all'; choose one of: each, union, matched",
         ),
         (("--corpora", "emodb", "ravdess"), "has no corpus emodb; it holds: ravdess"),
         (

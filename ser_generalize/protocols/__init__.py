@@ -7,6 +7,7 @@ from ser_generalize.protocols.parts import FOLD_CLIPS
 from ser_generalize.protocols.protocol import (
     EACH,
     LEAKS,
+    MATCHED,
     PROTOCOLS,
     TRAIN_ON,
     UNION,
@@ -18,6 +19,7 @@ __all__ = [
     "EACH",
     "FOLD_CLIPS",
     "LEAKS",
+    "MATCHED",
     "PROTOCOLS",
     "TRAIN_ON",
     "UNION",

@@ -1,5 +1,6 @@
 """The folds of a protocol over some clips."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,14 +8,15 @@ import numpy as np
 from ser_generalize.errors import listing, one_of
 from ser_generalize.protocols.clips import Clips, IndivisibleError, Mask, Rows
 from ser_generalize.protocols.fold import NOUNS, Fold
-from ser_generalize.protocols.protocol import EACH, PROTOCOLS, Protocol
+from ser_generalize.protocols.protocol import EACH, MATCHED, PROTOCOLS, Protocol
 
 
 def make_folds(name: str, clips: Clips, train_on: str | None = None) -> list[Fold]:
     """Return the folds of a protocol, each proved to keep what the protocol promises.
 
     With `train_on` "each" a fold trains on the test clips' own corpus, or under `cross` on every
-    other corpus by itself; with "union" on all of them. None is the protocol's default. The order
+    other corpus by itself; with "union" on all of them; with "matched" on as many clips as "each"
+    has, drawn from all of them. None is the protocol's default. The order
     of the rows does not matter. Raises InputError for a name that means nothing and for a fold that
     leaks, IndivisibleError for clips over which the protocol has no folds.
     """
@@ -43,8 +45,10 @@ def _folds(name: str, clips: Clips, here: Mask, train_on: str) -> Iterator[Fold]
     for part, test in protocol.divide(clips, _testable(name, clips, here)):
         near = _like(clips, test, protocol, here)
         for origin, pool in _pools(clips, protocol, here, train_on):
-            fold = Fold(f"{origin}{part}", np.flatnonzero(pool & ~near), test)
-            fold = _with_validation(clips, protocol, fold)
+            train = np.flatnonzero(pool & ~near)
+            if train_on == MATCHED:
+                train = _drawn(clips, train, int(here[train].sum()), part)
+            fold = _with_validation(clips, protocol, Fold(f"{origin}{part}", train, test))
             if not _known(clips, protocol.needs)[fold.train].any():
                 raise IndivisibleError(_nothing_to_train_on(name, clips, part, test))
             yield fold
@@ -79,6 +83,13 @@ def _pools(
             there = clips.corpus.codes == corpus
             if not (there & here).any():
                 yield f"{origin}>", usable & there
+
+
+def _drawn(clips: Clips, rows: Rows, count: int, fold: str) -> Rows:
+    """Return some rows at random, the same ones for a fold whatever the order of the clips."""
+    ordered = rows[np.argsort(clips.clip_id.codes[rows])]
+    generator = np.random.default_rng(zlib.crc32(fold.encode()))
+    return np.sort(generator.choice(ordered, count, replace=False))
 
 
 def _like(clips: Clips, test: Rows, protocol: Protocol, here: Mask) -> Mask:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from ser_generalize.protocols import parts, validation
 from ser_generalize.protocols.clips import Clips, Rows
 
-EACH, UNION = "each", "union"
-TRAIN_ON = (EACH, UNION)
+EACH, UNION, MATCHED = "each", "union", "matched"
+TRAIN_ON = (EACH, UNION, MATCHED)
 # What readers are told of a promise that a protocol does not make.
 LEAKS = {
     "speaker": "Test speakers are also in the training part: this says nothing about new voices.",

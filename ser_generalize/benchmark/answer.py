@@ -1,0 +1,69 @@
+"""Running a study: its cells, what is no cell, and the report of what is finished."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from ser_generalize.benchmark.grid import FinishedRuns, Grid, make_grid, run_grid
+from ser_generalize.benchmark.part import Part, Study
+from ser_generalize.benchmark.sections import Section
+from ser_generalize.benchmark.study import (
+    Asked,
+    check_out,
+    describe_study,
+    open_study,
+    write_study,
+)
+from ser_generalize.benchmark.text import text
+from ser_generalize.launch import in_step, processes
+from ser_generalize.reader import Reader
+
+MEASURED = "parts"  # what parts measure that is no cell, a folder each
+
+
+def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool) -> None:
+    """Answer some parts of a study into `out`; a finished one returns at once.
+
+    Every process of an `accelerate launch` or `torchrun` takes its share. What was interrupted goes
+    on where it stopped. Raises InputError before anything is written.
+    """
+    with processes() as accelerator:
+        reader = Reader(accelerator.device)
+        study = in_step(lambda: open_study(asked, reader))
+        names = [part.name for part in parts]
+        description = in_step(lambda: describe_study(study, names, reader))
+        if in_step(lambda: check_out(out, description)) and not report_only:
+            accelerator.print(f"benchmark: {out} is done already")
+            return
+        grid = in_step(lambda: make_grid(study, parts, out, reader))
+        first = accelerator.is_main_process
+        in_step(lambda: write_study(out, description, finished=False) if first else None)
+        if not report_only:
+            grid = run_grid(grid, reader, accelerator)
+            _measure(study, parts, out, accelerator)
+        if first:
+            sections = make_sections(grid, parts, out)
+            print(text(sections))
+            write_study(out, description, finished=not grid.todo)
+
+
+def _measure(study: Study, parts: Sequence[Part], out: Path, accelerator: Accelerator) -> None:
+    """Let every part measure what is no cell, in a folder of its own."""
+    for part in parts:
+        folder = out / MEASURED / part.name
+        if part.together or accelerator.is_main_process:
+            part.measure(study, folder)
+        accelerator.wait_for_everyone()
+
+
+def make_sections(grid: Grid, parts: Sequence[Part], out: Path) -> list[Section]:
+    """Return what the parts make of the finished cells, then what is missing, if anything is."""
+    runs, sections = FinishedRuns(grid, parts), list[Section]()
+    for part in parts:
+        sections += part.sections(grid.study, runs, out / MEASURED / part.name)
+    missing = [f"{part.name}: {line}" for part in parts for line in grid.missing(part)]
+    if lines := [*grid.study.notes, *missing]:
+        title, question = "What is missing", "Which cells and corpora does this report lack?"
+        sections.append(Section("study", title, question, notes=lines))
+    return sections
