@@ -138,9 +138,21 @@ class Data:
         """The identity of these clips, see `dataset.fingerprint`; it reads all of them."""
         return fingerprint(self.clips)
 
+    @cached_property
+    def unlabelled(self) -> str:
+        """The identity of the other clips."""
+        return fingerprint(self.others)
+
     def column(self, name: str) -> NDArray[np.object_]:
-        """Return a column of the clips, null as None."""
-        return np.array(self.clips[name], dtype=object)
+        """Return a column of the clips, null as None; it is read once, and not to be changed."""
+        if name not in self._columns:
+            self._columns[name] = np.array(self.clips[name], dtype=object)
+            self._columns[name].setflags(write=False)
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, NDArray[np.object_]]:
+        return {}
 
     def domains(self, by: str) -> NDArray[np.object_]:
         """Return whose statistics count for every clip and then every other one, see `adapt`."""
@@ -267,7 +279,7 @@ def _check_voted(cell: Cell, corpora: Sequence[str], votes: Sequence[Sequence[An
 def make_folds(cell: Cell, data: Data) -> list[Fold]:
     """Return the folds of a cell's protocol, each proved free of leaks and with classes to tell."""
     names = {field.name for field in fields(Clips)} - {"label"}
-    columns = {name: data.clips[name] for name in names}
+    columns = {name: data.column(name).tolist() for name in names}
     labels = [data.classes[label] for label in data.labels]
     folds = folds_of(cell.protocol, Clips.of({**columns, "label": labels}), cell.train_on)
     for fold in folds:
@@ -308,7 +320,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "loss": cell.loss,
         "stop": cell.stop,
         "adapt": cell.adapt,
-        "unlabelled": fingerprint(data.others),
+        "unlabelled": data.unlabelled,
         "seeds": cell.seeds,
         "recipe": asdict(cell.recipe),
     }

@@ -169,9 +169,10 @@ def workers_of(accelerator: Accelerator) -> int:
 def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Predictions:
     """Join the folds' probabilities with what the dataset says of every clip, by clip id."""
     about = _about(cell, data, results)
-    described = zip(*(data.clips[name] for name in CLIP_COLUMNS), strict=True)
-    said = dict(zip(data.clips["clip_id"], described, strict=True))
-    labels = dict(zip(data.clips["clip_id"], data.labels, strict=True))
+    clip_ids = data.column("clip_id")
+    described = zip(*(data.column(name) for name in CLIP_COLUMNS), strict=True)
+    said = dict(zip(clip_ids, described, strict=True))
+    labels = dict(zip(clip_ids, data.labels, strict=True))
     rows = [
         {
             **dict(zip(CLIP_COLUMNS, said[clip_id], strict=True)),
@@ -193,7 +194,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     folds = {result.fold for result in results}
     reasons = Counter(why for _, why in {(one.fold, why) for one in results for why in one.notes})
     notes = [f"{count} of {len(folds)} folds: {why}" for why, count in sorted(reasons.items())]
-    if SYNTHETIC in data.clips["elicitation"]:
+    if SYNTHETIC in data.column("elicitation"):
         notes.append("fabricated speech: these figures say nothing about real voices")
     adaptation = parse_adapt(cell.adapt)
     if adaptation.by != PLAIN:

@@ -154,7 +154,7 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
         FoldResult(
             task.fold.name,
             task.seed,
-            material.data.clips.select(task.fold.test)["clip_id"],
+            material.data.column("clip_id")[task.fold.test].tolist(),
             head.probabilities,
             tuple(([note] if note else []) + more),
             head.epochs,

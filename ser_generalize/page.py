@@ -34,16 +34,7 @@ FROM_CLIPS = {"label source": "label_source", "elicitation": "elicitation", "lan
 def page(groups: Sequence[Group]) -> str:
     """Return the report as HTML; every value of the user's is escaped."""
     runs = [run for group in groups for run in group.runs]
-    environment = Environment(
-        loader=PackageLoader("ser_generalize"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update({helper.__name__: helper for helper in HELPERS})
-    environment.globals["swarm"] = partial(swarm, gap=DOT_GAP)
-    return environment.get_template("report.html.jinja").render(
+    return environment().get_template("report.html.jinja").render(
         title=TITLE if len(runs) > 1 else f"{TITLE}: {runs[0].name}",
         heading=TITLE,
         lead=lead(runs),
@@ -55,6 +46,20 @@ def page(groups: Sequence[Group]) -> str:
         several_corpora=any(run.result(MACRO_AVERAGE) for run in runs),
         minimum_speakers=MINIMUM_SPEAKERS,
     )
+
+
+def environment() -> Environment:
+    """Return what renders the templates, with the helpers of `parts.html.jinja`."""
+    made = Environment(
+        loader=PackageLoader("ser_generalize"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update({helper.__name__: helper for helper in HELPERS})
+    made.globals["swarm"] = partial(swarm, gap=DOT_GAP)
+    return made
 
 
 def lead(runs: Sequence[Run]) -> str:

@@ -4,7 +4,8 @@ Both are made of recordings, so the terms of every corpus hold for them as for i
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,34 @@ from ser_generalize.hub import (
     render_card,
 )
 from ser_generalize.repository import Content, Repository
+from ser_generalize.silent_clips import CLIPS, clips_without_audio
 
 
-def push_store(store: Path, repo: str, visibility: Visibility = "public") -> list[str]:
+def push_store(
+    store: Path, repo: str, visibility: Visibility = "public", dataset: str | None = None
+) -> list[str]:
     """Publish a finished store as the dataset ORG/NAME; return the paths sent or deleted.
 
-    What is there already is not sent again, and the store is there whole or as it was before.
-    Raises InputError where a corpus may not go into a repository that visible.
+    With the `dataset` that it was made of, the repository also holds those clips without their
+    audio, a config per corpus, so that others can train on it alone. What is there already is not
+    sent again, and the store is there whole or as it was before. Raises InputError where a corpus
+    may not go into a repository that visible, and where the dataset is not that of the store.
     """
     if not is_hub_id(repo):
         raise InputError(f"{repo} is no id of the Hub; give ORG/NAME")
     key, manifest = read_manifest(store)
     sheets = _check_terms(repo, visibility, manifest["corpora"])
     files: dict[str, Content] = {path.name: path for path in store_files(store)}
-    files[CARD] = _card(key, manifest, sheets).encode()
+    clips = clips_without_audio(store, dataset) if dataset else {}
+    files |= clips
+    files[CARD] = _card(key, manifest, sheets, clips).encode()
     repository = Repository(repo, "dataset", visibility)
     repository.check()
     repository.open()
     contents = repository.contents()
     message = f"Embeddings of {manifest['clips']} clips by {key.encoder}"
-    return repository.replace(contents, tuple(_shards_there(contents.files)), files, message)
+    mine = (*_shards_there(contents.files), f"{CLIPS}/")
+    return repository.replace(contents, mine, files, message)
 
 
 def push_checkpoint(folder: Path, repo: str, visibility: Visibility = "public") -> list[str]:
@@ -92,13 +101,19 @@ def _shards_there(paths: Mapping[str, Any]) -> list[str]:
     return [path for path in paths if path.endswith(".arrow")]
 
 
-def _card(key: StoreKey, manifest: Mapping[str, Any], sheets: Mapping[str, Corpus | None]) -> str:
+def _card(
+    key: StoreKey,
+    manifest: Mapping[str, Any],
+    sheets: Mapping[str, Corpus | None],
+    clips: Iterable[str],
+) -> str:
     licences = {name for held in manifest["corpora"].values() for name in held["licences"]}
     return render_card(
         "store.md.jinja",
         key=key,
         corpora=manifest["corpora"],
         sheets=sheets,
+        labelled=[Path(path).stem for path in clips],
         clips=manifest["clips"],
         skipped=len(manifest["skipped"]),
         licences=sorted({hub_licence(name) for name in licences}),
@@ -121,6 +136,9 @@ def parser() -> CommandParser:
     command.add_argument(
         "repo", metavar="ORG/NAME", help="model or dataset to make or bring up to date"
     )
+    command.add_argument(
+        "--dataset", metavar="ID_OR_DIR", help="of a store: publish its clips' labels as well"
+    )
     seen = command.add_mutually_exclusive_group()
     seen.add_argument("--gated", action="store_true", help="users accept the terms first")
     seen.add_argument("--private", action="store_true", help="only members of ORG see it")
@@ -134,6 +152,10 @@ def main(argv: Sequence[str]) -> None:
         "private" if arguments.private else "gated" if arguments.gated else "public"
     )
     kind, push = _kind(arguments.path)
+    if arguments.dataset:
+        if push is not push_store:
+            raise InputError(f"--dataset is for an embedding store; {arguments.path} is a {kind}")
+        push = partial(push_store, dataset=arguments.dataset)
     sent = push(arguments.path, arguments.repo, visibility)
     done = f"{len(sent)} files sent or deleted" if sent else "nothing was new"
     print(f"push: {arguments.path} is the {kind} {arguments.repo} ({visibility}), {done}")

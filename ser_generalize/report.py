@@ -29,6 +29,7 @@ from ser_generalize.summary import (
 )
 
 PAGE, NUMBERS, PICTURES = "report.html", "results.json", "figures"
+FILES = (PAGE, NUMBERS, PICTURES, f"{PICTURES}/*.png")
 WIDTH = 100  # of the terminal's table, in columns
 NAME_WIDTH = 39  # of a run's name, what the other columns leave
 COLUMNS = ("UAR", "95 % interval", "macro-F1", "accuracy", "clips", "speakers")
@@ -47,19 +48,22 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="--out of a `train`")
     parser.add_argument("--out", required=True, type=Path, help="folder to write, or to replace")
     arguments = parser.parse_args(argv)
-    check_out(arguments.out)
+    check_out(arguments.out, NUMBERS, FILES)
     groups = group_runs(read_runs(arguments.runs))
     print(text(groups))
     write_report(arguments.out, groups)
     print(f"\nwrote {arguments.out / PAGE}, {NUMBERS} and {PICTURES}/")
 
 
-def check_out(out: Path) -> None:
-    """Raise InputError unless `out` is new, empty or holds a report and nothing else."""
+def check_out(out: Path, written: str, files: Sequence[str]) -> None:
+    """Raise InputError unless `out` is new, empty or holds a report and nothing else.
+
+    A report has the file `written`; `files` are the patterns of all that it may hold.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
-    ours = {out / PAGE, out / NUMBERS, out / PICTURES, *(out / PICTURES).glob("*.png")}
-    if not (out / NUMBERS).is_file():
+    ours = {path for pattern in files for path in out.glob(pattern)}
+    if not (out / written).is_file():
         ours = set()  # whatever lies here, no report wrote it
     strangers = {str(path.relative_to(out)) for path in set(out.rglob("*")) - ours}
     if strangers:

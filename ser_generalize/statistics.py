@@ -105,7 +105,7 @@ def score(predictions: Predictions) -> list[Result]:
     """
     if not predictions.table.num_rows:
         raise InputError(f"run {predictions.about.run!r} predicts no clip, so it has no score")
-    return _results(speaker_clusters([predictions]), score_estimate)
+    return results(speaker_clusters([predictions]), score_estimate)
 
 
 def compare(first: Predictions, second: Predictions) -> list[Result]:
@@ -116,7 +116,7 @@ def compare(first: Predictions, second: Predictions) -> list[Result]:
     runs share the resampling weights, and speakers are the clusters. Raises InputError where the
     runs have other classes, share no clip, or disagree on the true class of a shared clip.
     """
-    return _results(speaker_clusters(common_clips(first, second)), difference_estimate)
+    return results(speaker_clusters(common_clips(first, second)), difference_estimate)
 
 
 def speaker_clusters(runs: Sequence[Predictions]) -> dict[str, Clusters]:
@@ -130,6 +130,16 @@ def speaker_clusters(runs: Sequence[Predictions]) -> dict[str, Clusters]:
         corpus: Clusters(speakers, np.stack([counts[corpus][1] for counts in counted]), clips)
         for corpus, (speakers, _, clips) in counted[0].items()
     }
+
+
+def pooled(clusters: Mapping[str, Clusters]) -> Clusters:
+    """Return the speakers of all corpora as those of one, in which large corpora rule."""
+    groups = list(clusters.values())
+    return Clusters(
+        tuple(speaker for group in groups for speaker in group.speakers),
+        np.concatenate([group.counts for group in groups], axis=1),
+        sum(group.clips for group in groups),
+    )
 
 
 def common_clips(first: Predictions, second: Predictions) -> list[Predictions]:
@@ -223,9 +233,13 @@ def _last_minus_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(values[0] if len(values) == 1 else values[-1] - values[0])
 
 
-def _results(clusters: Mapping[str, Clusters], estimate: MakeEstimate) -> list[Result]:
+def results(clusters: Mapping[str, Clusters], estimate: MakeEstimate) -> list[Result]:
+    """Return a Result per corpus, then their macro-average where there are several.
+
+    `estimate` is `score_estimate` for one run, `difference_estimate` for the last minus the first.
+    """
     sampled = {corpus: sample(group.counts) for corpus, group in clusters.items()}
-    results = [
+    found = [
         Result(
             corpus,
             group.clips,
@@ -235,19 +249,19 @@ def _results(clusters: Mapping[str, Clusters], estimate: MakeEstimate) -> list[R
         )
         for corpus, group in clusters.items()
     ]
-    return [*results, _macro(results, sampled, estimate)] if len(results) > 1 else results
+    return [*found, _macro(found, sampled, estimate)] if len(found) > 1 else found
 
 
 def _macro(
-    results: Sequence[Result], sampled: Mapping[str, Mapping[str, Sampled]], estimate: MakeEstimate
+    corpora: Sequence[Result], sampled: Mapping[str, Mapping[str, Sampled]], estimate: MakeEstimate
 ) -> Result:
-    speakers = sum(result.speakers for result in results)
+    speakers = sum(result.speakers for result in corpora)
     means = {name: macro_average([one[name] for one in sampled.values()]) for name in METRICS}
     return Result(
         MACRO_AVERAGE,
-        sum(result.clips for result in results),
+        sum(result.clips for result in corpora),
         speakers,
-        float(np.mean([result.chance for result in results])),
+        float(np.mean([result.chance for result in corpora])),
         {name: estimate(mean, speakers) for name, mean in means.items()},
     )
 

@@ -26,12 +26,12 @@ FEATURES = {
     "decoding",
     "pipeline",
 }
-FEATURES |= {"engine", "embed"}
+FEATURES |= {"engine", "embed", "silent_clips"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}
 EXPERIMENTS |= {"calibration", "reader"}
-RESULTS = {"statistics", "summary", "figures", "page", "report"}
+RESULTS = {"statistics", "significance", "summary", "figures", "page", "report"}
 RESULTS |= {"model_card", "predict", "final", "benchmark"}
 DOORS = {"cli", "demo", "push", "train"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {

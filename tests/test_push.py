@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hub_server import READER, Hub
-from make_dataset import rows_of
+from make_dataset import few, rows_of
 from make_store import clip_keys, embeddings, write_store
 
 from ser_generalize import cli, train
@@ -174,6 +175,41 @@ def test_train_takes_the_id_of_a_store(
     for out, name in zip(made, (NAME, real), strict=True):
         train.main([*map(str, argv), "--embeddings", str(name), "--out", str(out)])
     assert len({(out / "predictions.parquet").read_bytes() for out in made}) == 1
+
+
+def test_a_store_with_its_clips_is_all_that_train_needs(
+    hub: Hub, real: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["--protocol", "loso", "--labels", "four", "--head", "logistic"]
+    assert run([real, NAME, "--dataset", dataset], monkeypatch) == 0
+    assert run([real, NAME, "--dataset", dataset], monkeypatch) == 0  # again, nothing is new
+    pulled, local = tmp_path / "pulled", tmp_path / "local"
+    train.main([*argv, *map(str, ("--dataset", dataset, "--embeddings", real, "--out", local))])
+    again = [*argv, "--dataset", NAME, "--embeddings", NAME, "--out", str(pulled)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ser_generalize.train", *again],
+        capture_output=True,
+        text=True,
+        env=hub.environment(READER, tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    predicted = [(out / "predictions.parquet").read_bytes() for out in (pulled, local)]
+    assert predicted[0] == predicted[1]
+    held = hub.repository("dataset", NAME).head.files
+    assert [path for path in held if path.startswith("clips/")] == ["clips/ravdess.arrow"]
+    published = pa.ipc.open_file(held["clips/ravdess.arrow"].data).read_all()
+    assert published["audio"].null_count == len(published) == len(rows_of(dataset))
+    push_store(real, NAME)  # without them they go
+    assert "clips/ravdess.arrow" not in hub.repository("dataset", NAME).head.files
+
+
+def test_clips_of_another_dataset_are_refused(
+    hub: Hub, real: Path, dataset: Path, tmp_path: Path
+) -> None:
+    other = few(dataset, tmp_path / "few", 100)
+    with pytest.raises(InputError, match="it lacks, or has other audio for, 20 of its clips"):
+        push_store(real, NAME, dataset=str(other))
+    assert not hub.requests
 
 
 def test_a_store_that_the_hub_does_not_give_is_one_line(hub: Hub, real: Path) -> None:

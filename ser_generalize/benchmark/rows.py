@@ -1,6 +1,9 @@
-"""Rows of a report made from predictions: what every part of the study says of its runs alike."""
+"""Rows of a report made from predictions: what every part of the study says of its runs alike.
 
-from collections.abc import Iterable, Iterator, Sequence
+Scores and differences have their interval and n, differences in UAR their test over speakers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,25 +11,42 @@ import numpy as np
 
 from ser_generalize.benchmark.sections import DIFFERENCE, POOLED, SCORE, Row
 from ser_generalize.predictions import About, Predictions
-from ser_generalize.scores import chance
+from ser_generalize.significance import (
+    ALPHA,
+    Paired,
+    holm,
+    mean_ranks,
+    paired,
+    undecidable,
+)
 from ser_generalize.statistics import (
     MACRO_AVERAGE,
+    Clusters,
     Estimate,
+    MakeEstimate,
     Result,
-    compare,
-    sample,
-    score,
+    common_clips,
+    difference_estimate,
+    results,
     score_estimate,
     speaker_clusters,
 )
+from ser_generalize.statistics import pooled as pool
 from ser_generalize.summary import percent, points
+
+UAR = "uar"
+MEAN_RANK = "mean rank"
+# What `effect_rows` says of a difference beside its size.
+RANK_BISERIAL = "rank-biserial correlation"  # its p is that of Wilcoxon's test
+STANDARDISED = "standardised difference"
+DETECTABLE = "detectable difference"  # found four times of five
 
 
 def score_rows(
     part: str,
     table: str,
     run: Predictions,
-    metrics: Sequence[str] = ("uar",),
+    metrics: Sequence[str] = (UAR,),
     pooled: bool = False,
     **said: Any,
 ) -> list[Row]:
@@ -34,10 +54,8 @@ def score_rows(
 
     `said` are columns that the run itself does not know, or says otherwise.
     """
-    results = score(run)
-    if pooled and len(results) > 1:
-        results = [*results, pooled_result(run)]
-    return _rows(part, table, run.about, results, metrics, SCORE, said)
+    found = _results(speaker_clusters([run]), score_estimate, pooled)
+    return _rows(part, table, run.about, found, metrics, SCORE, said)
 
 
 def difference_rows(
@@ -45,24 +63,94 @@ def difference_rows(
     table: str,
     first: Predictions,
     second: Predictions,
-    metrics: Sequence[str] = ("uar",),
+    metrics: Sequence[str] = (UAR,),
+    pooled: bool = False,
     **said: Any,
 ) -> list[Row]:
-    """Return `second` minus `first` on their common clips, see `statistics.compare`."""
+    """Return `second` minus `first` on their common clips, see `statistics.compare`.
+
+    Rows of UAR have the p-value of the permutation test; `adjusted` adjusts those of a table.
+    """
+    clusters = speaker_clusters(common_clips(first, second))
     said = {"compared_with": first.about.run, **said}
-    return _rows(part, table, second.about, compare(first, second), metrics, DIFFERENCE, said)
+    found = _results(clusters, difference_estimate, pooled)
+    rows = _rows(part, table, second.about, found, metrics, DIFFERENCE, said)
+    tested = {one.corpus: one.p for one in _paired(clusters, pooled)}
+    return [
+        replace(row, p=tested[result.corpus]) if row.metric == UAR else row
+        for row, result in zip(rows, [one for one in found for _ in metrics], strict=True)
+    ]
 
 
-def pooled_result(run: Predictions) -> Result:
-    """Score all clips of all corpora together, so that large corpora rule."""
-    clusters = speaker_clusters([run]).values()
-    counts = np.concatenate([one.counts for one in clusters], axis=1)
-    speakers = sum(one.known for one in clusters)
-    estimates = {
-        name: score_estimate(sampled, speakers) for name, sampled in sample(counts).items()
+def effect_rows(
+    part: str, table: str, first: Predictions, second: Predictions, **said: Any
+) -> list[Row]:
+    """Return how large `second` minus `first` is against its spread over speakers.
+
+    These are no shares: see `significance.Paired`. What does not exist has no row.
+    """
+    said = {**of_about(second.about), "compared_with": first.about.run, **said}
+    rows = []
+    for one in paired(speaker_clusters(common_clips(first, second))):
+        values = {
+            RANK_BISERIAL: one.rank_biserial,
+            STANDARDISED: one.standardised,
+            DETECTABLE: one.detectable,
+        }
+        for metric, value in values.items():
+            if value is not None:
+                row = Row(part, table, value, one.corpus, metric=metric, speakers=one.speakers)
+                p = one.wilcoxon if metric == RANK_BISERIAL else None
+                rows.append(replace(row, p=p, **said))
+    return rows
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a table with Holm-adjusted p-values, all that have a p being a family.
+
+    A row whose speakers are too few for any p-value of this family to count says so.
+    """
+    family = sum(row.p is not None for row in rows)
+    values = holm([row.p for row in rows])
+    return [
+        row
+        if p is None
+        else replace(row, p_adjusted=p, note=_notes(row.note, undecidable(row.speakers, family)))
+        for row, p in zip(rows, values, strict=True)
+    ]
+
+
+def rank_rows(rows: Sequence[Row], method: str, table: str) -> tuple[list[Row], float | None]:
+    """Return a row with the mean rank over corpora of every method, and the critical difference.
+
+    `rows` are scores; `method` names the Row field that tells the methods apart. A corpus counts
+    where every method was scored. No rows for fewer than three methods or two such corpora.
+    """
+    scores: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row.corpus not in (MACRO_AVERAGE, POOLED) and row.metric == UAR and row.kind == SCORE:
+            scores.setdefault(row.corpus, {})[getattr(row, method)] = row
+    methods = list(dict.fromkeys(getattr(row, method) for row in rows))
+    complete = [found for found in scores.values() if len(found) == len(methods)]
+    if len(methods) < 3 or len(complete) < 2:
+        return [], None
+    ranks = mean_ranks(np.array([[found[name].value for name in methods] for found in complete]))
+    common: dict[str, Any] = {
+        "table": table,
+        "corpus": MACRO_AVERAGE,
+        "metric": MEAN_RANK,
+        "low": None,
+        "high": None,
+        "chance": None,
+        "clips": sum(found[methods[0]].clips for found in complete),
+        "speakers": sum(found[methods[0]].speakers for found in complete),
+        "note": f"over {ranks.corpora} corpora; Friedman p {p_value(ranks.p)}",
     }
-    clips = sum(one.clips for one in clusters)
-    return Result(POOLED, clips, speakers, float(chance(counts[0].sum(0))), estimates)
+    made = [
+        replace(complete[0][name], value=mean, **common)
+        for name, mean in zip(methods, ranks.mean, strict=True)
+    ]
+    return made, ranks.critical
 
 
 def of_about(about: About) -> dict[str, Any]:
@@ -88,11 +176,72 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "low": low, "high": high, "note": estimate.note}
 
 
+def macro(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the row that speaks for all corpora: their macro-average, or of one corpus its own."""
+    rows = list(rows)
+    averages = [row for row in rows if row.corpus == MACRO_AVERAGE]
+    yield from averages or rows
+
+
+def in_words(row: Row) -> str:
+    """Return a number with its interval and what it rests on: "71.3 (65.0 to 76.9; 9 speakers)"."""
+    show = points if row.kind == DIFFERENCE else percent
+    ends = "no interval"
+    if row.low is not None and row.high is not None:
+        ends = f"{show(row.low)} to {show(row.high)}"
+    who, p = f"{row.speakers:,} speakers", _p(row)
+    said = [ends, who, *([] if p is None else [f"p {p_value(p)}"])]
+    return f"{show(row.value)} ({'; '.join(said)})"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with its sign of relation, e.g. "= .031" or "< .001"."""
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("= 0.", "= .")
+
+
+def is_clear(row: Row) -> bool:
+    """Return whether a difference is one: its interval leaves zero out, and its test agrees."""
+    if row.low is None or row.high is None or row.low <= 0 <= row.high:
+        return False
+    p = _p(row)
+    return p is None or p <= ALPHA
+
+
+def verdict(row: Row, second: str, first: str) -> str:
+    """Return a sentence on `second` minus `first`: better, worse or not to be told apart."""
+    where = {
+        MACRO_AVERAGE: "in the macro-average over corpora",
+        POOLED: "over all clips pooled",
+    }.get(row.corpus, f"on {row.corpus}")
+    if is_clear(row):
+        said = f"{second} {'beats' if row.value > 0 else 'falls behind'} {first}"
+    else:
+        said = f"{second} and {first} cannot be told apart"
+    return f"{said} {where}: {in_words(row)} points"
+
+
+def _p(row: Row) -> float | None:
+    return row.p if row.p_adjusted is None else row.p_adjusted
+
+
+def _results(
+    clusters: Mapping[str, Clusters], estimate: MakeEstimate, pooled: bool
+) -> list[Result]:
+    """Return results per corpus, of several macro-averaged and, if asked for, pooled."""
+    together = {POOLED: pool(clusters)} if pooled and len(clusters) > 1 else {}
+    return [*results(clusters, estimate), *results(together, estimate)]
+
+
+def _paired(clusters: Mapping[str, Clusters], pooled: bool) -> list[Paired]:
+    together = {POOLED: pool(clusters)} if pooled and len(clusters) > 1 else {}
+    return [*paired(clusters), *paired(together)]
+
+
 def _rows(
     part: str,
     table: str,
     about: About,
-    results: Iterable[Result],
+    found: Iterable[Result],
     metrics: Sequence[str],
     kind: str,
     said: dict[str, Any],
@@ -105,7 +254,7 @@ def _rows(
                 corpus=result.corpus,
                 metric=metric,
                 kind=kind,
-                chance=result.chance if kind == SCORE and metric == "uar" else None,
+                chance=result.chance if kind == SCORE and metric == UAR else None,
                 clips=result.clips,
                 speakers=result.speakers,
                 **of_about(about),
@@ -113,27 +262,10 @@ def _rows(
             ),
             **said,
         )
-        for result in results
+        for result in found
         for metric in metrics
     ]
 
 
-def macro(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the row that speaks for all corpora: their macro-average, or of one corpus its own."""
-    rows = list(rows)
-    averages = [row for row in rows if row.corpus == MACRO_AVERAGE]
-    yield from averages or rows
-
-
-def in_words(row: Row) -> str:
-    """Return a number with its interval and what it rests on: "71.3 (65.0 to 76.9; 9 speakers)"."""
-    show = points if row.kind == DIFFERENCE else percent
-    who = f"{row.speakers:,} speakers"
-    if row.low is None or row.high is None:
-        return f"{show(row.value)} (no interval; {who})"
-    return f"{show(row.value)} ({show(row.low)} to {show(row.high)}; {who})"
-
-
-def is_clear(row: Row) -> bool:
-    """Return whether the interval of a difference leaves zero out."""
-    return row.low is not None and row.high is not None and (row.low > 0 or row.high < 0)
+def _notes(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

@@ -1,0 +1,123 @@
+"""The methods of a study in words, made from its configuration and from what its rows say."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ser_generalize import __version__
+from ser_generalize.benchmark.columns import leaks
+from ser_generalize.benchmark.part import Study
+from ser_generalize.benchmark.sections import POOLED, Row
+from ser_generalize.hub import is_hub_id
+from ser_generalize.labels import LABEL_SETS
+from ser_generalize.protocols import LEAKS, PROTOCOLS
+from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
+
+SAMPLERS = {
+    "none": "none: the training part as it is",
+    "under": "under: clips of larger classes are left out at random",
+    "over": "over: clips of smaller classes are repeated at random",
+    "smote": "SMOTE (Chawla et al. 2002)",
+    "borderline": "Borderline-SMOTE (Han et al. 2005)",
+    "adasyn": "ADASYN (He et al. 2008)",
+    "smote-per-corpus": "SMOTE within each corpus",
+}
+
+
+def methods(study: Study, rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Return what was done, as pairs of a heading and its lines, in reading order."""
+    found = {name: _values(rows, name) for name in ("encoder", "window", "head", "sampler")}
+    adapted = [name for name in _values(rows, "adapt") if name != "none"]
+    return [
+        ("Scores", list(_scores())),
+        ("Intervals", [f"{METHOD}.", *_intervals()]),
+        ("Protocols", list(_protocols(rows))),
+        ("Label sets", list(_label_sets(rows))),
+        ("Encoders", [*found["encoder"], *(f"window: {one}" for one in found["window"])]),
+        ("Heads", [*found["head"], f"trained from {_seeds(study)}"]),
+        ("Sampling", [SAMPLERS.get(one, one) for one in found["sampler"]]),
+        ("Adaptation", [*adapted, ADAPTED] if adapted else ["none"]),
+        ("Version", [f"ser-generalize {__version__}"]),
+    ]
+
+
+ADAPTED = (
+    "Adapted results standardise features by unlabelled clips of the test side; they answer "
+    "another question than plain ones, and every table names them."
+)
+
+
+def _scores() -> Iterator[str]:
+    yield (
+        "Unweighted average recall (UAR): the recall of every class that a corpus holds, averaged "
+        "with equal weight. Pooled over a corpus's test clips, never averaged over its speakers."
+    )
+    yield f"“{MACRO_AVERAGE}” is the plain mean over corpora; “{POOLED}” counts all clips alike."
+    yield "Chance is one over the number of classes."
+
+
+def _intervals() -> Iterator[str]:
+    yield (
+        "They say how a number would vary with other speakers of the same corpora; not with other "
+        f"corpora, and not with another training seed. Under {MINIMUM_SPEAKERS} speakers there is "
+        "none."
+    )
+
+
+def _protocols(rows: Sequence[Row]) -> Iterator[str]:
+    for name in _values(rows, "protocol"):
+        known = PROTOCOLS.get(name)
+        promise = known.title if known else "unknown to this version"
+        leaked = [LEAKS.get(leak, f"not kept apart: {leak}.") for leak in _leaks(rows, name)]
+        yield " ".join([f"{name}: {promise}.", *leaked])
+
+
+def _leaks(rows: Sequence[Row], protocol: str) -> list[str]:
+    return list(
+        dict.fromkeys(leak for row in rows if row.protocol == protocol for leak in leaks(row))
+    )
+
+
+def _label_sets(rows: Sequence[Row]) -> Iterator[str]:
+    for name in _values(rows, "label_set"):
+        classes = LABEL_SETS.get(name)
+        yield f"{name}: {', '.join(classes)}" if classes else f"{name}: the corpus's own labels"
+
+
+def _seeds(study: Study) -> str:
+    return f"{study.seeds} seeds" if study.seeds > 1 else "1 seed"
+
+
+def _values(rows: Sequence[Row], name: str) -> list[str]:
+    """Return the distinct values of a field, without the empty one."""
+    return [value for value in dict.fromkeys(getattr(row, name) for row in rows) if value]
+
+
+def tested(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
+    """Return every corpus with the most clips and speakers that any number of it is of."""
+    names = sorted({row.corpus for row in rows} - {MACRO_AVERAGE, POOLED})
+    return [
+        (
+            name,
+            max(row.clips for row in rows if row.corpus == name),
+            max(row.speakers for row in rows if row.corpus == name),
+        )
+        for name in names
+    ]
+
+
+def commands(study: Study) -> list[str]:
+    """Return the commands that make this report again, without the folders of this machine."""
+    stores = " ".join(shlex.quote(_portable(str(store))) for store in study.embeddings)
+    dataset = shlex.quote(_portable(study.dataset))
+    return [
+        f"pip install ser-generalize=={__version__}",
+        f"ser-generalize benchmark --dataset {dataset} --embeddings {stores} "
+        f"--corpora {' '.join(study.corpora)} --head {study.head} --seeds {study.seeds} "
+        "--out study",
+    ]
+
+
+def _portable(name: str) -> str:
+    """Return an id of the Hub as it is, of a folder only its own name."""
+    return name if is_hub_id(name) and not Path(name).exists() else Path(name).name
