@@ -132,6 +132,16 @@ class Data:
     store: StoreKey
     notes: Notes
     others: Dataset
+    whole: Dataset  # all clips of the corpora, whatever their label and language
+
+    @cached_property
+    def corpora(self) -> dict[str, str]:
+        """The identity of every corpus as the dataset has it."""
+        names = np.array(self.whole["corpus"])
+        return {
+            str(name): fingerprint(self.whole.select(np.flatnonzero(names == name).tolist()))
+            for name in np.unique(names)
+        }
 
     @cached_property
     def fingerprint(self) -> str:
@@ -168,8 +178,8 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
 
     Raises InputError for a dataset or store that cannot be read, and where no clip is left.
     """
-    whole = load(cell.dataset, cell.corpora or None)
-    clips, spoken = _in_languages(cell, whole.remove_columns("audio"))
+    whole = load(cell.dataset, cell.corpora or None).remove_columns("audio")
+    clips, spoken = _in_languages(cell, whole)
     classes, labels, notes = _classes(cell, clips)
     store, manifest = read_manifest(cell.embeddings)
     skipped = {item["clip_id"] for item in manifest["skipped"]}
@@ -189,7 +199,7 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     numbers = np.array([classes.index(label) for _, label in kept])
     labelled = {clip_id for clip_id, *_ in inside}
     others = _others(cell, clips, labelled | skipped)
-    return Data(chosen, classes, numbers, store, spoken + notes, others)
+    return Data(chosen, classes, numbers, store, spoken + notes, others, whole)
 
 
 def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:

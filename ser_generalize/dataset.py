@@ -37,7 +37,7 @@ def load_clips(dataset: str, corpora: Sequence[str] | None = None) -> Dataset:
     `dataset` is a Hub id or a folder that `dataset_scripts.build` wrote. Raises InputError where it
     cannot be loaded, lacks a corpus asked for, holds other columns than a Clip's, or a clip twice.
     """
-    names = _corpora(dataset, corpora)
+    names = corpus_names(dataset, corpora)
     with _loading(dataset):
         parts = [
             load_dataset(dataset, name, split="train", cache_dir=_cache_folder(dataset, name))
@@ -56,7 +56,7 @@ def find_files(dataset: str, corpora: Sequence[str] | None = None) -> dict[str, 
     They are paths or, of the Hub, `hf://` addresses of one commit. Raises InputError as
     `load_clips` does.
     """
-    names = _corpora(dataset, corpora)
+    names = corpus_names(dataset, corpora)
     with _loading(dataset):
         builders = {name: load_dataset_builder(dataset, name) for name in names}
         return {name: _data_files(builder) for name, builder in builders.items()}
@@ -118,7 +118,7 @@ def _data_files(builder: DatasetBuilder) -> list[str]:
     return [str(path) for split in builder.config.data_files.values() for path in split]
 
 
-def _corpora(dataset: str, wanted: Sequence[str] | None) -> Sequence[str]:
+def corpus_names(dataset: str, wanted: Sequence[str] | None = None) -> Sequence[str]:
     """Return the configs to read, those asked for or all that are a corpus."""
     if not Path(dataset).is_dir() and not is_hub_id(dataset):  # the Hub takes long to say no
         raise InputError(

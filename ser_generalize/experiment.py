@@ -226,6 +226,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
         temperature=median(one.temperature for one in results),
         dataset=data.fingerprint[:12],
+        corpora=tuple(f"{name} {digest:.12}" for name, digest in sorted(data.corpora.items())),
         leaks=protocol.leaks,
         notes=tuple(notes),
     )

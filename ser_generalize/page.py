@@ -34,17 +34,21 @@ FROM_CLIPS = {"label source": "label_source", "elicitation": "elicitation", "lan
 def page(groups: Sequence[Group]) -> str:
     """Return the report as HTML; every value of the user's is escaped."""
     runs = [run for group in groups for run in group.runs]
-    return environment().get_template("report.html.jinja").render(
-        title=TITLE if len(runs) > 1 else f"{TITLE}: {runs[0].name}",
-        heading=TITLE,
-        lead=lead(runs),
-        groups=groups,
-        runs=runs,
-        version=__version__,
-        method=METHOD,
-        protocols=sorted({sentence(protocol(run.about)) for run in runs}),
-        several_corpora=any(run.result(MACRO_AVERAGE) for run in runs),
-        minimum_speakers=MINIMUM_SPEAKERS,
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=TITLE if len(runs) > 1 else f"{TITLE}: {runs[0].name}",
+            heading=TITLE,
+            lead=lead(runs),
+            groups=groups,
+            runs=runs,
+            version=__version__,
+            method=METHOD,
+            protocols=sorted({sentence(protocol(run.about)) for run in runs}),
+            several_corpora=any(run.result(MACRO_AVERAGE) for run in runs),
+            minimum_speakers=MINIMUM_SPEAKERS,
+        )
     )
 
 

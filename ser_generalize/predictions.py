@@ -60,6 +60,7 @@ class About:
     temperature: float = 1.0  # of the probabilities, the median over folds
     labels_from: str = ACTED
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
+    corpora: tuple[str, ...] = ()  # "ravdess 1a2b3c4d5e6f": all clips of each, not only the tested
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
     notes: tuple[str, ...] = field(default=())  # e.g. "2 of 12 folds fell back to no sampling: ..."
 
@@ -126,7 +127,7 @@ def read_predictions(run: Path) -> Predictions:
 
 def _about(metadata: bytes) -> About:
     fields = json.loads(metadata)
-    lists = {name: tuple(fields[name]) for name in ("classes", "leaks", "notes")}
+    lists = {name: tuple(fields.get(name, ())) for name in ("classes", "corpora", "leaks", "notes")}
     return About(**{**fields, **lists})
 
 

@@ -16,7 +16,7 @@ from ser_generalize.cell import (
     read_data,
     read_features,
 )
-from ser_generalize.dataset import check_once, load_clips
+from ser_generalize.dataset import check_once, corpus_names, load_clips
 from ser_generalize.groups import Material
 from ser_generalize.heads import DEFAULT_HEAD
 from ser_generalize.predictions import PLAIN
@@ -39,8 +39,7 @@ class Reader:
 
     def clips(self, dataset: str, corpora: Sequence[str] | None) -> Dataset:
         """Return the clips of some corpora, as `dataset.load_clips`."""
-        if corpora is None:
-            return load_clips(dataset)
+        corpora = corpus_names(dataset) if corpora is None else corpora
         for name in corpora:
             if (dataset, name) not in self._corpora:
                 self._corpora[dataset, name] = load_clips(dataset, [name])

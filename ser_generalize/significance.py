@@ -64,13 +64,27 @@ class Paired:
     detectable: float | None = None  # the difference that such a comparison finds with POWER
 
 
-def paired(clusters: Mapping[str, Clusters]) -> list[Paired]:
-    """Test the last run minus the first per corpus, then the macro-average where there are several.
+def p_values(clusters: Mapping[str, Clusters]) -> dict[str, float]:
+    """Test the last run minus the first per corpus, and the macro-average where there are several.
 
-    Takes what `statistics.speaker_clusters` makes of the runs' common clips.
+    Takes what `statistics.speaker_clusters` makes of the runs' common clips. To the macro-average a
+    corpus's speakers add in so far as the corpus does.
     """
-    found = [_corpus(name, group) for name, group in clusters.items()]
-    return [*found, _macro(list(clusters.values()))] if len(found) > 1 else found
+    added = {name: contributions(group.counts) for name, group in clusters.items()}
+    found = {name: permutation_test(values) for name, values in added.items()}
+    if len(added) > 1:
+        found[MACRO_AVERAGE] = permutation_test(np.concatenate(list(added.values())) / len(added))
+    return found
+
+
+def paired(clusters: Mapping[str, Clusters]) -> list[Paired]:
+    """Return what speakers say per corpus, then of the macro-average where there are several.
+
+    Takes what `p_values` takes.
+    """
+    p = p_values(clusters)
+    found = [_corpus(name, group, p[name]) for name, group in clusters.items()]
+    return [*found, _macro(list(clusters.values()), p[MACRO_AVERAGE])] if len(p) > 1 else found
 
 
 def contributions(counts: Counts) -> Values:
@@ -219,12 +233,12 @@ def mean_ranks(values: Values) -> Ranks:
     return Ranks(tuple(ranks.mean(0).tolist()), float(critical), p, corpora)
 
 
-def _corpus(name: str, group: Clusters) -> Paired:
+def _corpus(name: str, group: Clusters, p: float) -> Paired:
     differences = speaker_differences(group.counts)
     return Paired(
         name,
         group.known,
-        permutation_test(contributions(group.counts)),
+        p,
         wilcoxon_test(differences),
         standardised_difference(differences),
         rank_biserial(differences),
@@ -232,12 +246,9 @@ def _corpus(name: str, group: Clusters) -> Paired:
     )
 
 
-def _macro(groups: Sequence[Clusters]) -> Paired:
-    """Test the macro-average: a corpus's speakers add to it in so far as the corpus does."""
-    added = [contributions(group.counts) / len(groups) for group in groups]
+def _macro(groups: Sequence[Clusters], p: float) -> Paired:
     sampled = macro_average([sample(group.counts)["uar"] for group in groups])
     speakers = sum(group.known for group in groups)
-    p = permutation_test(np.concatenate(added))
     return Paired(MACRO_AVERAGE, speakers, p, detectable=_detectable(sampled, speakers))
 
 

@@ -1,7 +1,7 @@
 """What a report says before it is drawn: runs by label set, their scores and differences."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,7 +130,8 @@ class Group:
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read and score run folders.
 
-    Raises InputError for a folder given twice, one that is no finished run and one without clips.
+    Raises InputError for a folder given twice, one that is no finished run and one without clips,
+    and for runs that saw a corpus in different states.
     """
     repeated = [
         str(path) for path, times in Counter(map(Path.resolve, folders)).items() if times > 1
@@ -139,7 +140,25 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         raise InputError(f"{repeated[0]} is given more than once; give every run folder once")
     predictions = [read_predictions(folder) for folder in folders]
     names = _unique_names([run.about.run for run in predictions], folders)
+    check_same_corpora({name: run.about for name, run in zip(names, predictions, strict=True)})
     return [Run(name, run, score(run)) for name, run in zip(names, predictions, strict=True)]
+
+
+def check_same_corpora(runs: Mapping[str, About]) -> None:
+    """Raise InputError where two runs were made of different states of a corpus, naming all three.
+
+    Their clips, recordings or labels differ, so that their scores do not answer one question.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for run, about in runs.items():
+        for corpus, _, digest in (named.partition(" ") for named in about.corpora):
+            first, known = seen.setdefault(corpus, (run, digest))
+            if known != digest:
+                raise InputError(
+                    f"runs {first!r} and {run!r} are of different data: corpus {corpus} has "
+                    f"fingerprint {known} there and {digest} here; report them apart, or train one "
+                    "of them again"
+                )
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:

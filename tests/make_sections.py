@@ -70,16 +70,17 @@ def grid(generator: np.random.Generator) -> Section:
 
 
 def generalisation(generator: np.random.Generator) -> Section:
+    like = replace(BASE, part="generalisation")
     rows = [
         number(
-            replace(BASE, part="generalisation", table="cross", protocol="cross", trained_on=origin),
+            replace(like, table="cross", protocol="cross", trained_on=origin),
             generator.uniform(0.28, 0.62), target, generator,
         )
         for origin in CORPORA for target in CORPORA if origin != target
     ]  # fmt: skip
     subsets = [
-        number(replace(BASE, part="generalisation", table="subsets", protocol="loco",
-                       trained_on="union", sampler=sampler, setting=f"corpora={size}"),
+        number(replace(like, table="subsets", protocol="loco", trained_on="union", sampler=sampler,
+                       setting=f"corpora={size}"),
                0.36 + 0.05 * np.log2(size) + shift, MACRO_AVERAGE, generator)
         for sampler, shift in (("none", 0), ("smote", 0.01)) for size in (1, 2, 3, 4, 5)
     ]  # fmt: skip
@@ -107,7 +108,7 @@ def adaptation(generator: np.random.Generator) -> Section:
             rows += [number(like, 0.55 + gain + shift, name, generator)
                      for name in ("emodb", "ravdess")]  # fmt: skip
     return Section(
-        "adaptation", "How much of a new voice?", "How many unlabelled clips of a voice are enough?",
+        "adaptation", "How much of a new voice?", "How many unlabelled clips are enough?",
         ["Ten unlabelled clips of a new voice add 12 points of UAR, four fifths of what all do."],
         [Table("clips", "UAR over unlabelled clips", "", rows, ("corpus", "setting", "sampler"))],
         [Figure("clips", "curve", "UAR over unlabelled clips of the tested voice",
@@ -116,14 +117,16 @@ def adaptation(generator: np.random.Generator) -> Section:
 
 
 def honesty(generator: np.random.Generator) -> Section:
-    like = replace(BASE, part="honesty", table="leak", protocol="random",
-                   leaks="speaker, session, text", kind=DIFFERENCE, compared_with="loso")  # fmt: skip
+    like = replace(
+        BASE, part="honesty", table="leak", protocol="random", leaks="speaker, session, text",
+        kind=DIFFERENCE, compared_with="loso",
+    )  # fmt: skip
     rows = [number(like, generator.uniform(0.05, 0.2), name, generator) for name in WHERE]
     return Section(
         "honesty", "What a random split claims", "How much of a result is knowing the voice?",
         ["A random split claims 12.4 points more than leaving speakers out (95 % interval 10.9 to "
          "13.9, 141 speakers)."],
-        [Table("leak", "Random split minus leave one speaker out", "Same clips, same heads.", rows)],
+        [Table("leak", "Random split minus leave one speaker out", "Same clips.", rows)],
         [Figure("leak", "intervals", "What knowing the voice adds", "Filled: excludes zero.", rows,
                 series="protocol")],
     )  # fmt: skip
@@ -131,22 +134,24 @@ def honesty(generator: np.random.Generator) -> Section:
 
 def features(generator: np.random.Generator) -> Section:
     encoders = {"whisper-tiny": 0.03, "whisper-base": 0.07, "whisper-small": 0.24, "egemaps": 0.004}
+    like = replace(BASE, part="features")
     ranks = [
-        replace(BASE, part="features", table="ranks", encoder=name, value=rank, corpus=MACRO_AVERAGE,
+        replace(like, table="ranks", encoder=name, value=rank, corpus=MACRO_AVERAGE,
                 metric="mean rank", chance=2.5, clips=21811, speakers=141)
         for name, rank in zip(encoders, (2.7, 2.1, 1.3, 3.9), strict=True)
     ]  # fmt: skip
     costs = [
-        number(replace(BASE, part="features", table="cost", encoder=name, setting=f"seconds={cost}"),
+        number(replace(like, table="cost", encoder=name, setting=f"seconds={cost}"),
                0.5 + 0.07 * np.log10(cost * 1000), MACRO_AVERAGE, generator)
         for name, cost in encoders.items()
     ]  # fmt: skip
     return Section(
         "features", "Features", "Which features travel?",
-        ["whisper-small ranks first on average, and eGeMAPS last; the others cannot be told apart."],
+        ["whisper-small ranks first on average, eGeMAPS last; the others cannot be told apart."],
         [Table("ranks", "Mean ranks", "Over six corpora.", ranks, ("encoder",))],
         [Figure("ranks", "ranks", "Mean ranks over corpora",
-                "Bars join encoders that cannot be told apart.", ranks, series="encoder", limit=1.1),
+                "Bars join encoders that cannot be told apart.", ranks, series="encoder",
+                limit=1.1),
          Figure("cost", "scatter", "UAR over seconds a clip", "Line: what no cheaper one beats.",
                 costs, "seconds", "encoder")],
     )  # fmt: skip

@@ -107,7 +107,7 @@ def test_ranks_are_over_corpora_that_every_method_was_scored_on() -> None:
 
 def test_a_sentence_says_no_more_than_the_interval() -> None:
     row = by_corpus(adjusted(difference_rows("grid", "smote", FIRST, SECOND)))["ravdess"]
-    assert verdict(row, "SMOTE", "no sampler").startswith("SMOTE beats no sampler on ravdess: +")
+    assert verdict(row, "SMOTE", "no sampler").startswith("SMOTE beat no sampler on ravdess: +")
     assert in_words(row).endswith("; 24 speakers; p < .001)")
     unsure = replace(row, value=0.01, low=-0.02, high=0.04, p_adjusted=0.2)
     assert verdict(unsure, "SMOTE", "no sampler") == (
@@ -116,4 +116,4 @@ def test_a_sentence_says_no_more_than_the_interval() -> None:
     )
     for doubtful in (replace(row, p_adjusted=0.06), replace(row, low=None, high=None)):
         assert "cannot be told apart" in verdict(doubtful, "SMOTE", "no sampler")
-    assert "falls behind" in verdict(replace(row, value=-0.1, low=-0.2, high=-0.05), "a", "b")
+    assert "fell behind" in verdict(replace(row, value=-0.1, low=-0.2, high=-0.05), "a", "b")

@@ -1,5 +1,6 @@
 """Running a study: its cells, what is no cell, and the report of what is finished."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from accelerate import Accelerator
 
 from ser_generalize.benchmark.grid import FinishedRuns, Grid, make_grid, run_grid
 from ser_generalize.benchmark.part import Part, Study
+from ser_generalize.benchmark.report import PAGE, write_report
 from ser_generalize.benchmark.sections import Section
 from ser_generalize.benchmark.study import (
     Asked,
@@ -15,11 +17,12 @@ from ser_generalize.benchmark.study import (
     open_study,
     write_study,
 )
-from ser_generalize.benchmark.text import text
 from ser_generalize.launch import in_step, processes
 from ser_generalize.reader import Reader
 
 MEASURED = "parts"  # what parts measure that is no cell, a folder each
+REPORT = "report"
+WIDTH = 100  # of the terminal's lines
 
 
 def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool) -> None:
@@ -44,8 +47,10 @@ def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool)
             _measure(study, parts, out, accelerator)
         if first:
             sections = make_sections(grid, parts, out)
-            print(text(sections))
-            write_study(out, description, finished=not grid.todo)
+            write_report(out / REPORT, study, sections)
+            write_study(out, description, finished=grid.is_finished)
+            print(in_short(sections))
+            print(f"\nbenchmark: the report is {out / REPORT / PAGE}")
 
 
 def _measure(study: Study, parts: Sequence[Part], out: Path, accelerator: Accelerator) -> None:
@@ -67,3 +72,13 @@ def make_sections(grid: Grid, parts: Sequence[Part], out: Path) -> list[Section]
         title, question = "What is missing", "Which cells and corpora does this report lack?"
         sections.append(Section("study", title, question, notes=lines))
     return sections
+
+
+def in_short(sections: Sequence[Section]) -> str:
+    """Return what was found, and what a reader must know, for a terminal."""
+    lines = []
+    for section in sections:
+        lines += ["", section.title]
+        for line in (*section.findings, *section.notes):
+            lines.append(textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  "))
+    return "\n".join(lines)

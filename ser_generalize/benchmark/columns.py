@@ -23,12 +23,15 @@ FIELDS = {  # the heading of a field, in reading order
     "protocol": "Protocol",
     "compared_with": "Compared with",
 }
-SAID = ("protocol", "adapt", "label_set", "trained_on", "sampler", "encoder", "window", "head")
-SAID += ("setting", "compared_with")
+SAID = (
+    *("protocol", "adapt", "label_set", "trained_on", "sampler"),
+    *("encoder", "window", "head", "setting", "compared_with"),
+)
 METRIC_NAMES = {"uar": "UAR", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "shapley": "Shapley"}
 NO_SHARES = {"mean rank", "rank-biserial correlation", "standardised difference"}
 WIDEST = 9.0  # than any interval: none is sorted last
 NONE = "–"  # where nothing is to be said
+INTERVAL = "95 % interval"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def probability(value: float | None) -> str:
 
 def metric(row: Row) -> str:
     """Return a metric's name, with the unit of its numbers."""
-    name = METRIC_NAMES.get(row.metric, row.metric.replace("_", " "))
+    spelt = row.metric[:1].upper() + row.metric[1:].replace("_", " ")
+    name = METRIC_NAMES.get(row.metric, spelt)
     if not is_share(row):
         return name
     return f"{name}, points" if row.kind == DIFFERENCE else f"{name}, %"
@@ -104,7 +108,8 @@ def said_once(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Return what is the same for all rows, as pairs of heading and value."""
     found = [(FIELDS[n], field_text(rows[0], n)) for n in SAID if rows and not varying(rows, n)]
     if rows and rows[0].chance is not None and not _differs(rows, "chance"):
-        found.append(("Chance", f"{percent(rows[0].chance)} %"))
+        unit = " %" if is_share(rows[0]) else ""
+        found.append(("Chance", number(rows[0], rows[0].chance) + unit))
     return [(heading, value) for heading, value in found if value != NONE]
 
 
@@ -124,7 +129,8 @@ def columns(table: Table) -> list[Column]:
     else:
         heading = metric(rows[0]) if rows else "Value"
     found.append(Column(heading, lambda row: Cell(number(row, row.value), row.value), True))
-    found.append(Column("95 % interval", lambda row: Cell(interval(row), _width(row)), True))
+    if any(row.low is not None for row in rows) or all(map(is_share, rows)):
+        found.append(Column(INTERVAL, lambda row: Cell(interval(row), _width(row)), True))
     found += [column for name, column in OPTIONAL if any(getattr(row, name) for row in rows)]
     return found + ([CHANCE] if _differs(rows, "chance") else [])
 
@@ -160,12 +166,8 @@ def _width(row: Row) -> float:
     return WIDEST if row.low is None or row.high is None else row.high - row.low
 
 
-def _share_column(name: str, heading: str) -> Column:
-    def cell(row: Row) -> Cell:
-        value = getattr(row, name)
-        return Cell(NONE, -1.0) if value is None else Cell(percent(value), value)
-
-    return Column(heading, cell, True)
+def _chance(row: Row) -> Cell:
+    return Cell(NONE, -1.0) if row.chance is None else Cell(number(row, row.chance), row.chance)
 
 
 def _p_column(name: str, heading: str) -> Column:
@@ -184,7 +186,7 @@ def _count_column(name: str, heading: str) -> Column:
     return Column(heading, cell, True)
 
 
-CHANCE = _share_column("chance", "Chance, %")
+CHANCE = Column("Chance", _chance, True)
 OPTIONAL = (  # shown where any row has them
     ("p", _p_column("p", "p")),
     ("p_adjusted", _p_column("p_adjusted", "p, Holm")),
@@ -201,7 +203,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
             found.setdefault(row.note, []).append(row)
     name = next((n for n in FIELDS if varying(rows, n)), "corpus")
     return [
-        note if len(about) == len(rows) else f"{_names(about, name)}: {note}"
+        note if len(about) == len(rows) else f"{note} ({_names(about, name)})"
         for note, about in found.items()
     ]
 
@@ -221,9 +223,10 @@ def is_matrix(table: Table) -> bool:
 
 
 def matrix(rows: Sequence[Row], rows_by: str, columns_by: str) -> "Matrix":
-    """Arrange rows by two of their fields, in the order in which they come."""
+    """Arrange rows by two of their fields, in the order in which they come; the same both ways."""
     down = list(dict.fromkeys(field_text(row, rows_by) for row in rows))
     across = list(dict.fromkeys(field_text(row, columns_by) for row in rows))
+    across.sort(key=lambda name: down.index(name) if name in down else len(down))
     found = {(field_text(row, rows_by), field_text(row, columns_by)): row for row in rows}
     return Matrix(down, across, [[found.get((d, a)) for a in across] for d in down])
 

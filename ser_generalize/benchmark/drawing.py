@@ -62,7 +62,7 @@ def axis_label(rows: Sequence[Row]) -> str:
 
 
 def limits(rows: Sequence[Row]) -> tuple[float, float]:
-    """Return round ends of an axis that holds all numbers, intervals, chance, and zero if signed."""
+    """Return round ends of an axis that holds all numbers, and zero where they have signs."""
     shown = [
         value * unit(row)
         for row in rows

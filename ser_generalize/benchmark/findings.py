@@ -29,7 +29,7 @@ def best_findings(sections: Sequence[Section], shown: int = SHOWN) -> list[Findi
 
 
 def evidence(section: Section) -> float:
-    """Return how sure the surest difference of a section is: its size in half-widths of its interval.
+    """Return how sure the surest difference of a section is: its size in half-widths of interval.
 
     Averages over corpora speak for a section that has them. Without one that excludes zero, and
     that its test confirms, there is none.

@@ -34,8 +34,13 @@ class Grid:
 
     @property
     def todo(self) -> list[Cell]:
-        """The cells that are not finished and can be."""
+        """The cells that are not finished."""
         return [cell for cell, folder in self.folders.items() if not (folder / DONE).is_file()]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all is finished that can be."""
+        return all(cell in self.impossible for cell in self.todo)
 
     def missing(self, part: Part) -> list[str]:
         """Return a line for every cell of a part that has no predictions, and why."""

@@ -1,5 +1,6 @@
 """The methods of a study in words, made from its configuration and from what its rows say."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -108,8 +109,9 @@ def tested(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
 
 def commands(study: Study) -> list[str]:
     """Return the commands that make this report again, without the folders of this machine."""
-    stores = " ".join(shlex.quote(_portable(str(store))) for store in study.embeddings)
-    dataset = shlex.quote(_portable(study.dataset))
+    stores = " ".join(shlex.quote(_store(folder)) for folder in study.embeddings)
+    on_hub = is_hub_id(study.dataset) and not Path(study.dataset).exists()
+    dataset = shlex.quote(study.dataset if on_hub else Path(study.dataset).name)
     return [
         f"pip install ser-generalize=={__version__}",
         f"ser-generalize benchmark --dataset {dataset} --embeddings {stores} "
@@ -118,6 +120,7 @@ def commands(study: Study) -> list[str]:
     ]
 
 
-def _portable(name: str) -> str:
-    """Return an id of the Hub as it is, of a folder only its own name."""
-    return name if is_hub_id(name) and not Path(name).exists() else Path(name).name
+def _store(folder: Path) -> str:
+    """Return the id of a store that came from the Hub, of a folder only its own name."""
+    cached = re.search(r"datasets--(.+?)--(.+?)/snapshots/", folder.as_posix())
+    return "/".join(cached.groups()) if cached else folder.name

@@ -4,7 +4,7 @@ arXiv 2406.09933 compares no sampling, random under-sampling, SMOTE and ADASYN u
 speaker out, for four and five emotions, on single corpora and on the union.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,23 +13,32 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ser_generalize.benchmark.part import Part, Runs, Study
-from ser_generalize.benchmark.rows import difference_rows, in_words, is_clear, macro, score_rows
-from ser_generalize.benchmark.sections import Figure, Row, Section, Table
+from ser_generalize.benchmark.rows import (
+    difference_rows,
+    families,
+    macro,
+    p_value,
+    rank_rows,
+    score_rows,
+    verdict,
+)
+from ser_generalize.benchmark.sections import POOLED, Figure, Row, Section, Table
 from ser_generalize.cell import Cell
 from ser_generalize.labels import LABEL_SETS, NATIVE
 from ser_generalize.predictions import Predictions
 from ser_generalize.protocols import EACH, UNION
 from ser_generalize.scores import METRICS
-from ser_generalize.statistics import MACRO_AVERAGE
-from ser_generalize.summary import percent
+from ser_generalize.summary import points
 
 NAME = "grid"
 QUESTION = "Does resampling the training part help, and in which corpora?"
 PLAIN = "none"
 SAMPLERS = (PLAIN, "under", "smote", "adasyn")
-FEWEST_SETS = 5  # to say how a difference goes with the imbalance
-
 TRAINED_ON = {EACH: "each corpus by itself", UNION: "the union of all corpora"}
+FEWEST_SETS = 5  # to say how a difference goes with the imbalance
+IMBALANCE = f"{NAME}-by-imbalance"
+
+Setting = Mapping[str, Predictions]  # finished runs by sampler, alike in all else
 
 
 def cells(study: Study) -> list[Cell]:
@@ -50,71 +59,79 @@ def sections(study: Study, runs: Runs, _folder: Path) -> Sequence[Section]:
 
     Cells that are not finished are passed over.
     """
-    settings = [
-        {name: runs[cell] for name, cell in setting.items() if cell in runs}
-        for setting in _settings(study)
-    ]
-    tables, figures, findings = [], [], list[str]()
+    tables, figures = list[Table](), list[Figure]()
+    findings, by_imbalance = list[str](), list[Row]()
     for labels, way in product((*LABEL_SETS, NATIVE), (EACH, UNION)):
-        chosen = [one for one in settings if _is_of(one, labels, way)]
-        if chosen:
-            tables += _tables(chosen, labels, way)
-            findings += _verdicts(tables[-1].rows, labels, way)
-    by_imbalance = [row for one in settings for row in _imbalance_rows(one)]
+        found = [
+            {name: runs[cell] for name, cell in setting.items() if cell in runs}
+            for setting in _settings(study)
+            if (setting[PLAIN].labels, setting[PLAIN].train_on) == (labels, way)
+        ]
+        if not any(found):
+            continue
+        name, where = f"{NAME}-{labels}-{way}", f"label set {labels}, {TRAINED_ON[way]}"
+        scores, differences = _scores(found, name), _differences(found, f"{name}-minus-none")
+        tables += _tables(name, where, scores, differences)
+        figures += _figures(name, where, scores)
+        findings += _verdicts(differences, where) if labels != NATIVE else []
+        by_imbalance += _with_imbalance(found, differences) if way == EACH else []
     if by_imbalance:
+        tables.append(_imbalance_table(by_imbalance))
         figures.append(_imbalance_figure(by_imbalance))
         findings += _trends(by_imbalance)
     notes = [] if len(study.corpora) > 1 else ["one corpus: there is no union to train on"]
     return [Section(NAME, "The paper's grid", QUESTION, findings, tables, figures, notes)]
 
 
-def _is_of(setting: dict[str, Predictions], labels: str, way: str) -> bool:
-    about = next((run.about for run in setting.values()), None)
-    return about is not None and (about.label_set, about.train_on) == (labels, way)
-
-
-def _tables(settings: Sequence[dict[str, Predictions]], labels: str, way: str) -> list[Table]:
-    """Return the scores of all samplers, and their differences to no sampling."""
-    name, where = f"{labels}-{way}", f"label set {labels}, trained on {TRAINED_ON[way]}"
-    scores = [
+def _scores(settings: Sequence[Setting], table: str) -> list[Row]:
+    return [
         row
         for setting in settings
         for run in setting.values()
-        for row in score_rows(NAME, name, run, tuple(METRICS), pooled=True)
+        for row in score_rows(NAME, table, run, tuple(METRICS), pooled=True)
     ]
-    differences = [
+
+
+def _differences(settings: Sequence[Setting], table: str) -> list[Row]:
+    """Return every sampler minus none."""
+    rows = [
         row
         for setting in settings
         if PLAIN in setting
         for sampler, run in setting.items()
         if sampler != PLAIN
-        for row in difference_rows(NAME, f"{name}-minus-none", setting[PLAIN], run)
+        for row in difference_rows(NAME, table, setting[PLAIN], run, pooled=True)
     ]
-    shown = ("corpus", "sampler")
-    return [
-        Table(
-            name, f"Scores, {where}", "Of every sampler, speaker by speaker left out.", scores,
-            (*shown, "metric"),
-        ),
-        Table(
-            f"{name}-minus-none", f"Minus no sampling, {where}",
-            "Paired by clip: above zero, the sampler helps.", differences, shown,
-        ),
-    ]  # fmt: skip
+    return families(rows)
 
 
-def _verdicts(differences: Sequence[Row], labels: str, way: str) -> Iterator[str]:
-    """Yield what the average over corpora says of every sampler; nothing of native labels."""
-    if labels == NATIVE:
-        return
-    for row in macro(differences):
-        if row.corpus != MACRO_AVERAGE and len({one.corpus for one in differences}) > 1:
-            continue
-        verb = "changes" if is_clear(row) else "shows no clear change of"
-        yield (
-            f"{row.sampler} {verb} UAR by {in_words(row)} points on {row.corpus}, label set "
-            f"{labels}, trained on {TRAINED_ON[way]}"
-        )
+def _tables(
+    name: str, where: str, scores: Sequence[Row], differences: Sequence[Row]
+) -> Iterator[Table]:
+    caption = "Leave one speaker out; SMOTE and its kin see the training part only."
+    yield Table(name, f"Samplers: {where}", caption, scores, ("corpus", "sampler", "metric"))
+    if differences:
+        caption = "Paired by clip: above zero, the sampler is better than none."
+        title = f"Samplers minus none: {where}"
+        yield Table(f"{name}-minus-none", title, caption, differences, ("corpus", "sampler"))
+
+
+def _figures(name: str, where: str, scores: Sequence[Row]) -> Iterator[Figure]:
+    """Yield UAR of every sampler on every corpus, and their ranks over corpora."""
+    shown = [row for row in scores if row.metric == "uar"]
+    caption = "Dots are UAR, lines 95 % intervals over speakers."
+    yield Figure(name, "intervals", f"UAR by sampler: {where}", caption, shown)
+    ranks, critical = rank_rows(scores, "sampler", f"{name}-ranks")
+    if ranks:
+        caption = "1 is best; methods closer than the critical difference cannot be told apart."
+        title = f"Mean ranks of samplers over corpora: {where}"
+        yield Figure(f"{name}-ranks", "ranks", title, caption, ranks, limit=critical)
+
+
+def _verdicts(differences: Sequence[Row], where: str) -> list[str]:
+    """Return what the average over corpora, or the only corpus, says of every sampler."""
+    rows = macro(row for row in differences if row.corpus != POOLED)
+    return [f"{verdict(row, row.sampler, 'no sampling')} ({where})" for row in rows]
 
 
 def imbalance(run: Predictions) -> dict[str, float]:
@@ -127,41 +144,46 @@ def imbalance(run: Predictions) -> dict[str, float]:
     return found
 
 
-def _imbalance_rows(setting: dict[str, Predictions]) -> list[Row]:
-    """Return every sampler's difference to none on every corpus that is trained by itself."""
-    plain = setting.get(PLAIN)
-    if plain is None or plain.about.train_on != EACH:
-        return []
-    ratios = imbalance(plain)
+def _with_imbalance(settings: Sequence[Setting], differences: Sequence[Row]) -> list[Row]:
+    """Return the differences on single corpora with how imbalanced those are."""
+    ratios: dict[str, float] = {}
+    for setting in settings:
+        ratios |= imbalance(setting[PLAIN]) if PLAIN in setting else {}
     return [
-        replace(row, setting=f"imbalance={ratios[row.corpus]:.3g}")
-        for sampler, run in setting.items()
-        if sampler != PLAIN
-        for row in difference_rows(NAME, "by-imbalance", plain, run)
-        if row.corpus != MACRO_AVERAGE
+        replace(row, table=IMBALANCE, setting=f"imbalance={ratios[row.corpus]:.3g}")
+        for row in differences
+        if row.corpus in ratios
     ]
 
 
+def _imbalance_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        IMBALANCE,
+        "Which sampler for how imbalanced a corpus",
+        "UAR minus that without sampling. Imbalance: clips of the largest class over the rarest.",
+        sorted(rows, key=lambda row: (_ratio(row), row.corpus, -row.value)),
+        ("setting", "corpus", "label_set", "sampler"),
+    )
+
+
 def _imbalance_figure(rows: Sequence[Row]) -> Figure:
-    return Figure(
-        "by-imbalance", "scatter", "What a sampler changes, by how imbalanced a corpus is",
-        "A dot is a corpus under a label set; the ratio is that of its largest class to its "
-        "rarest, the difference in UAR is to no sampling.", rows, x="setting",
-    )  # fmt: skip
+    caption = "A dot is a corpus under a label set; above zero, the sampler is better than none."
+    title = "What a sampler changes, by how imbalanced a corpus is"
+    return Figure(IMBALANCE, "scatter", title, caption, rows, x="setting")
 
 
 def _trends(rows: Sequence[Row]) -> Iterator[str]:
     """Yield how the gain of every sampler goes with imbalance, by rank correlation."""
     for sampler in SAMPLERS[1:]:
-        points = [(_ratio(row), row.value) for row in rows if row.sampler == sampler]
-        ratios, gains = np.array(points).T if points else (np.zeros(0), np.zeros(0))
-        if len(points) < FEWEST_SETS or len(set(ratios)) < 2 or len(set(gains)) < 2:
+        pairs = [(_ratio(row), row.value) for row in rows if row.sampler == sampler]
+        ratios, gains = zip(*pairs, strict=True) if pairs else ((), ())
+        if len(pairs) < FEWEST_SETS or len(set(ratios)) < 2 or len(set(gains)) < 2:
             continue
         found = spearmanr(ratios, gains)
         yield (
-            f"{sampler}: the rank correlation of its gain with imbalance is "
-            f"{found.statistic:+.2f} (p {found.pvalue:.2g}, {len(points)} sets of clips, median "
-            f"gain {percent(float(np.median(gains)))} points)"
+            f"what {sampler} gains goes with imbalance by a rank correlation of "
+            f"{found.statistic:+.2f} (p {p_value(found.pvalue)}; {len(pairs)} sets of clips; its "
+            f"median is {points(float(np.median(gains)))} points)"
         )
 
 

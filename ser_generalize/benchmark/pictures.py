@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure as Drawing
@@ -32,7 +33,7 @@ THEME = {  # the drawing's colours: the page's
 
 def draw(figure: Figure) -> tuple[bytes, bytes]:
     """Return a figure as SVG and as PNG."""
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none",  # text stays text: it can be searched, read out and edited
         "svg.hashsalt": figure.name,  # ids that are the same in every run, and no other figure's
         "font.family": FONTS[:1],
@@ -61,5 +62,6 @@ def themed(svg: bytes, figure: Figure) -> str:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     width, height = re.findall(r'(?:width|height)="([\d.]+)pt"', text[: text.index(">")])
     label = escape(f"{figure.title}. The numbers are in the table below.", quote=True)
-    head = f'<svg class="drawing" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
+    size = f'viewBox="0 0 {width} {height}" style="--wide:{width}"'
+    head = f'<svg class="drawing" {size} role="img" aria-label="{label}">'
     return head + text[text.index(">") + 1 :]

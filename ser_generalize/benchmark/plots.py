@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.patches import Rectangle
 
 from ser_generalize.benchmark import columns
 from ser_generalize.benchmark.columns import FIELDS, field_text, number
@@ -113,9 +114,9 @@ def _shade(axes: Axes, left: float, top: float, row: Row, most: float) -> None:
     signed = row.kind == DIFFERENCE
     depth = abs(row.value) / most if signed and most else min(max(row.value, 0), 1)
     loss = signed and row.value < 0
-    box = {"color": colour(1) if loss else ACCENT, "lw": 0, "alpha": 0.08 + 0.55 * depth}
-    across, down = [left + 0.03, left + 0.97], [top + 0.04, top + 0.04]
-    axes.fill_between(across, down, [top + 0.96, top + 0.96], **box)
+    box = Rectangle((left + 0.03, top + 0.04), 0.94, 0.92, lw=0, alpha=0.08 + 0.55 * depth)
+    box.set_facecolor(colour(1) if loss else ACCENT)
+    axes.add_patch(box)
     axes.text(left + 0.5, top + 0.52, number(row, row.value), ha="center", va="center",
               fontsize=SIZE - 0.5, color=INK)  # fmt: skip
 
@@ -158,7 +159,8 @@ def _lines(axes: Axes, rows: Sequence[Row], names: Sequence[str], by: str) -> No
     settings = _in_order({row.setting for row in rows})
     places = _along(settings)
     for series, name in enumerate(names):
-        mine = sorted((r for r in rows if field_text(r, by) == name), key=lambda r: places[r.setting])
+        mine = [row for row in rows if field_text(row, by) == name]
+        mine.sort(key=lambda row: places[row.setting])
         if not mine:
             continue
         along, times = [places[row.setting] for row in mine], unit(mine[0])
@@ -218,9 +220,11 @@ def ranks(figure: Figure) -> Drawing:
         end = low - 0.12 * (high - low) if here else high + 0.12 * (high - low)
         axes.plot([row.value, row.value, end], [0, depth, depth], color=MUTED, lw=0.8)
         axes.plot(row.value, 0, "o", ms=4.5, color=ACCENT, zorder=3)
-        text = f"{field_text(row, figure.series)}  {row.value:.2f}"
-        axes.text(end, depth, f"{text} " if here else f" {text}", color=INK, fontsize=SIZE,
-                  ha="right" if here else "left", va="center")  # fmt: skip
+        text = f"{field_text(row, figure.series)} ({row.value:.2f})"
+        axes.annotate(
+            text, (end, depth), (-4 if here else 4, 0), textcoords="offset points",
+            ha="right" if here else "left", va="center", color=INK, fontsize=SIZE,
+        )  # fmt: skip
     for number_of_bar, (start, stop) in enumerate(bars):
         height = 0.22 + 0.16 * number_of_bar
         axes.plot([start - 0.03, stop + 0.03], [height, height], color=INK, lw=2.6,
@@ -266,7 +270,7 @@ def scatter(figure: Figure) -> Drawing:
             axes.vlines(cost, times * row.low, times * row.high, color=colour(series), lw=1.2)
         axes.plot(cost, times * row.value, mark(series), ms=5.5, color=colour(series),
                   mec="#ffffff", mew=0.6)  # fmt: skip
-        axes.annotate(names[series], (cost, times * row.value), (5, 5),
+        axes.annotate(names[series], (cost, times * row.value), (7, -9),
                       textcoords="offset points", fontsize=SIZE, color=INK)  # fmt: skip
     best = list(_frontier(rows))
     axes.plot([cost for cost, _ in best], [unit(row) * row.value for _, row in best], color=MUTED,
@@ -274,6 +278,7 @@ def scatter(figure: Figure) -> Drawing:
     costs = [cost for cost, _ in rows]
     if min(costs, default=0) > 0 and max(costs) > 20 * min(costs):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.14)
     axes.set_ylim(*limits(figure.rows))
     axes.grid(color=RULE, lw=0.5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ser_generalize.benchmark.adaptation import ADAPTATION
 from ser_generalize.benchmark.generalise import GENERALISE
 from ser_generalize.benchmark.paper import GRID
 from ser_generalize.benchmark.part import Part
@@ -12,6 +13,7 @@ PARTS = {
     for part in (
         GRID,
         GENERALISE,
+        ADAPTATION,
     )
 }
 

@@ -21,8 +21,11 @@ from ser_generalize.report import check_out
 Shown = TypeVar("Shown", Table, Figure)
 
 PAGE, TABLES, FIGURES, CARD = "report.html", "tables", "figures", "README.md"
-FILES = (PAGE, RESULTS, CARD, TABLES, f"{TABLES}/*.md", f"{TABLES}/*.tex", FIGURES)
-FILES += (f"{FIGURES}/*.svg", f"{FIGURES}/*.png")
+FILES = (
+    *(PAGE, RESULTS, CARD),
+    *(TABLES, f"{TABLES}/*.md", f"{TABLES}/*.tex"),
+    *(FIGURES, f"{FIGURES}/*.svg", f"{FIGURES}/*.png"),
+)
 
 
 def write_report(out: Path, study: Study, sections: Sequence[Section]) -> None:
@@ -62,7 +65,7 @@ def _write_tables(folder: Path, tables: Mapping[str, Table]) -> None:
 
 
 def _draw(folder: Path, figures: Mapping[str, Figure]) -> dict[str, str]:
-    """Write every figure that has a number as SVG and PNG; return what the page takes in, by name."""
+    """Write every figure that has a number; return what the page takes in, by name."""
     from ser_generalize.benchmark.pictures import draw, themed  # matplotlib takes a second
 
     folder.mkdir()

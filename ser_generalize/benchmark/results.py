@@ -1,4 +1,4 @@
-"""`results.parquet`: every number of a report, one row each, for the Space and for other studies."""
+"""`results.parquet`: every number of a report, a row each, for the Space and other studies."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -15,8 +15,13 @@ RESULTS = "results.parquet"
 
 def section_rows(sections: Iterable[Section]) -> list[Row]:
     """Return the rows of all tables and figures, each once, in the order of the page."""
-    shown = (one for section in sections for one in (*section.tables, *section.figures))
-    return list(dict.fromkeys(row for one in shown for row in one.rows))
+    found: dict[Row, None] = {}  # a dictionary keeps the order
+    for section in sections:
+        for table in section.tables:
+            found.update(dict.fromkeys(table.rows))
+        for figure in section.figures:
+            found.update(dict.fromkeys(figure.rows))
+    return list(found)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

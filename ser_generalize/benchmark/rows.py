@@ -13,9 +13,9 @@ from ser_generalize.benchmark.sections import DIFFERENCE, POOLED, SCORE, Row
 from ser_generalize.predictions import About, Predictions
 from ser_generalize.significance import (
     ALPHA,
-    Paired,
     holm,
     mean_ranks,
+    p_values,
     paired,
     undecidable,
 )
@@ -75,7 +75,7 @@ def difference_rows(
     said = {"compared_with": first.about.run, **said}
     found = _results(clusters, difference_estimate, pooled)
     rows = _rows(part, table, second.about, found, metrics, DIFFERENCE, said)
-    tested = {one.corpus: one.p for one in _paired(clusters, pooled)}
+    tested = {**p_values(clusters), **p_values(_together(clusters, pooled))}
     return [
         replace(row, p=tested[result.corpus]) if row.metric == UAR else row
         for row, result in zip(rows, [one for one in found for _ in metrics], strict=True)
@@ -118,6 +118,18 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
         else replace(row, p_adjusted=p, note=_notes(row.note, undecidable(row.speakers, family)))
         for row, p in zip(rows, values, strict=True)
     ]
+
+
+def families(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with adjusted p-values: averages over corpora are a family, corpora another.
+
+    Who asks about all corpora together does not pay for every question about one of them.
+    """
+    kinds = [
+        [row for row in rows if row.corpus in (MACRO_AVERAGE, POOLED)],
+        [row for row in rows if row.corpus not in (MACRO_AVERAGE, POOLED)],
+    ]
+    return [row for kind in kinds for row in adjusted(kind)]
 
 
 def rank_rows(rows: Sequence[Row], method: str, table: str) -> tuple[list[Row], float | None]:
@@ -214,7 +226,7 @@ def verdict(row: Row, second: str, first: str) -> str:
         POOLED: "over all clips pooled",
     }.get(row.corpus, f"on {row.corpus}")
     if is_clear(row):
-        said = f"{second} {'beats' if row.value > 0 else 'falls behind'} {first}"
+        said = f"{second} {'beat' if row.value > 0 else 'fell behind'} {first}"
     else:
         said = f"{second} and {first} cannot be told apart"
     return f"{said} {where}: {in_words(row)} points"
@@ -228,13 +240,11 @@ def _results(
     clusters: Mapping[str, Clusters], estimate: MakeEstimate, pooled: bool
 ) -> list[Result]:
     """Return results per corpus, of several macro-averaged and, if asked for, pooled."""
-    together = {POOLED: pool(clusters)} if pooled and len(clusters) > 1 else {}
-    return [*results(clusters, estimate), *results(together, estimate)]
+    return [*results(clusters, estimate), *results(_together(clusters, pooled), estimate)]
 
 
-def _paired(clusters: Mapping[str, Clusters], pooled: bool) -> list[Paired]:
-    together = {POOLED: pool(clusters)} if pooled and len(clusters) > 1 else {}
-    return [*paired(clusters), *paired(together)]
+def _together(clusters: Mapping[str, Clusters], pooled: bool) -> dict[str, Clusters]:
+    return {POOLED: pool(clusters)} if pooled and len(clusters) > 1 else {}
 
 
 def _rows(

@@ -38,6 +38,7 @@ class Game:
     members: NDArray[np.bool_]  # [sets, n], the players being the other corpora; none is empty
     hits: Values  # clips classified correctly, [sets, speakers, classes]
     clips: Values  # [speakers, classes], of the classes that the corpus holds
+    speakers: int  # known ones
 
     @cached_property
     def values(self) -> Values:

@@ -10,7 +10,7 @@ from typing import Any
 from ser_generalize import __version__
 from ser_generalize.benchmark.part import Study
 from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell, Data
-from ser_generalize.dataset import fingerprint, load_clips
+from ser_generalize.dataset import fingerprint
 from ser_generalize.embeddings import find_store, read_manifest
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import write_text, writing
@@ -49,7 +49,7 @@ def open_study(asked: Asked, reader: Reader) -> Study:
         raise InputError(f"--embeddings {listing(sorted(repeated))} is given more than once")
     for store in stores:
         read_manifest(store)
-    clips = load_clips(asked.dataset, asked.corpora or None)
+    clips = reader.clips(asked.dataset, asked.corpora or None)
     everything = tuple(sorted(set(clips["corpus"])))
     cell = replace(cell, embeddings=stores[0], corpora=everything)
     data = reader.data(cell)

@@ -28,7 +28,8 @@ def study_page(study: Study, sections: Sequence[Section], drawn: Mapping[str, st
     """Return the page as HTML, everything escaped; `drawn` are the figures' SVGs by name."""
     rows, made = section_rows(sections), environment()
     made.globals.update({helper.__name__: helper for helper in HELPERS})
-    made.globals.update(headings=columns.FIELDS, averages=(MACRO_AVERAGE, POOLED))
+    made.globals.update(headings=columns.FIELDS, interval_heading=columns.INTERVAL)
+    made.globals["averages"] = (MACRO_AVERAGE, POOLED)
     script = made.get_template(SCRIPT).render()
     anchored = [(_anchor(number, one), one) for number, one in enumerate(sections, 1)]
     return made.get_template("study.html.jinja").render(
@@ -52,18 +53,15 @@ def study_page(study: Study, sections: Sequence[Section], drawn: Mapping[str, st
 def lead(study: Study, rows: Sequence[Row]) -> str:
     """Return what was studied, in one sentence."""
     encoders = list(dict.fromkeys(row.encoder for row in rows if row.encoder))
-    people = tested(rows)
-    clips, speakers = (sum(one[place] for one in people) for place in (1, 2))
-    with_what = f", heard by {_listing(encoders)}" if encoders else ""
+    clips = sum(held for _, held, _ in tested(rows))
+    speakers = sum(heard for _, _, heard in tested(rows))
+    named = " and ".join(encoders) if len(encoders) < 3 else f"{len(encoders)} encoders"
+    with_what = f", heard by {named}" if encoders else ""
     return (
         f"{len(study.corpora)} {'corpus' if len(study.corpora) == 1 else 'corpora'}, "
         f"{clips:,} clips of {speakers:,} speakers{with_what}: "
         f"{len(rows):,} numbers, each with what it was measured under."
     )
-
-
-def _listing(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _anchor(number: int, section: Section) -> str:
@@ -132,7 +130,7 @@ def shade(row: Row, rows: Sequence[Row]) -> str:
 
 
 def numbers(section: Section) -> list[Table]:
-    """Return the tables of a section, and one for every figure whose numbers are in none of them."""
+    """Return the tables of a section, and one for every figure that shows more than they do."""
     tables = list(section.tables)
     for figure in section.figures:
         if set(figure.rows) - {row for table in tables for row in table.rows}:

@@ -239,7 +239,8 @@ def _game(
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     others = [place for place, name in enumerate(study.corpora) if name != tested]
     members = np.array([[place in plan.sets[one] for place in others] for one in sets])
-    return Game(sets, members, hits[..., present], clips[:, present])
+    known = len([name for name in speakers if name])
+    return Game(sets, members, hits[..., present], clips[:, present], known)
 
 
 def _name(study: Study, one: Subset) -> str:

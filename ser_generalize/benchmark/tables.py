@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ser_generalize.benchmark.columns import (
     FIELDS,
@@ -18,41 +19,48 @@ from ser_generalize.benchmark.columns import (
 from ser_generalize.benchmark.sections import Row, Table
 from ser_generalize.statistics import METHOD
 
-Lines = list[list[str]]  # the headings first
-
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "−": "$-$", "–": "--", "<": "$<$", ">": "$>$",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Lines:
+    """A table as text: its headings, which columns are of numbers, and its lines."""
+
+    head: Sequence[str]
+    numeric: Sequence[bool]
+    body: Sequence[Sequence[str]]
+
+
 def markdown(table: Table) -> str:
     """Return a table as GitHub-flavoured Markdown, with all that its reader must know."""
-    head, *body = _lines(table)
-    numeric = _numeric(table)
-    rules = ["---:" if right else "---" for right in numeric]
-    rows = ["| " + " | ".join(map(_cell, line)) + " |" for line in (head, rules, *body)]
-    below = [f"*{_prose(line)}*" for line in _below(table)]
-    return "\n\n".join([f"**{_prose(table.title)}.** {_prose(table.caption)}", _said(table),
-                        "\n".join(rows), *below]).replace("\n\n\n\n", "\n\n") + "\n"  # fmt: skip
+    lines = _lines(table)
+    rule = ["---:" if right else "---" for right in lines.numeric]
+    shown = [[_plain(text) for text in line] for line in (lines.head, *lines.body)]
+    grid = "\n".join("| " + " | ".join(line) + " |" for line in (shown[0], rule, *shown[1:]))
+    above = [f"**{_plain(table.title)}.** {_plain(table.caption)}".strip(), _plain(_said(table))]
+    below = [f"*{_plain(line)}*" for line in _below(table)]
+    return "\n\n".join(filter(None, [*above, grid, *below])) + "\n"
 
 
 def latex(table: Table) -> str:
-    """Return a table as LaTeX for booktabs, in a `table` with its caption and a label."""
-    head, *body = _lines(table)
-    lines = [" & ".join(map(escape, line)) + r" \\" for line in (head, *body)]
-    about = " ".join(filter(None, [table.title + ".", table.caption, _said(table), *_below(table)]))
+    """Return a table as LaTeX for booktabs, with a caption that says all and a label."""
+    lines = _lines(table)
+    head, *body = [" & ".join(map(escape, line)) + r" \\" for line in (lines.head, *lines.body)]
+    about = [f"{table.title}.", table.caption, _said(table), *_below(table)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
             r"\begin{table}",
-            rf"\caption{{{escape(about)}}}",
+            rf"\caption{{{escape(' '.join(filter(None, about)))}}}",
             rf"\label{{tab:{re.sub(r'[^a-z0-9-]', '-', table.name.lower())}}}",
-            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in _numeric(table))}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in lines.numeric)}}}",
             r"\toprule",
-            lines[0],
+            head,
             r"\midrule",
-            *lines[1:],
+            *body,
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -62,8 +70,13 @@ def latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text as LaTeX prints it."""
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    """Return a text as LaTeX prints it, on one line."""
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def _plain(text: str) -> str:
+    """Keep a text from being read as Markdown or as HTML, and on one line."""
+    return re.sub(r"([\\`*_<\[\]|])", r"\\\1", " ".join(text.split()))
 
 
 def _said(table: Table) -> str:
@@ -72,48 +85,36 @@ def _said(table: Table) -> str:
     if is_matrix(table):
         said = [f"{metric(table.rows[0])} with its 95 % interval", *said]
     text = "; ".join(said)
-    return _prose(text[:1].upper() + text[1:] + ".") if said else ""
+    return f"{text[:1].upper()}{text[1:]}." if said else ""
 
 
-def _below(table: Table) -> list[str]:
-    has_interval = any(row.low is not None for row in table.rows)
-    return [*notes(table.rows), *([METHOD + "."] if has_interval else [])]
-
-
-def _numeric(table: Table) -> list[bool]:
-    if is_matrix(table):
-        return [index > 0 for index in range(len(_lines(table)[0]))]
-    return [column.numeric for column in columns(table)]
+def _below(table: Table) -> Iterator[str]:
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in notes(table.rows))
+    if any(row.low is not None for row in table.rows):
+        yield f"{METHOD}."
 
 
 def _lines(table: Table) -> Lines:
     if is_matrix(table):
-        return list(_matrix_lines(table))
+        return _matrix_lines(table)
     shown = columns(table)
-    body = [[column.cell(row).text for column in shown] for row in table.rows]
-    return [[column.heading for column in shown], *body]
+    return Lines(
+        [column.heading for column in shown],
+        [column.numeric for column in shown],
+        [[column.cell(row).text for column in shown] for row in table.rows],
+    )
 
 
-def _matrix_lines(table: Table) -> Iterator[list[str]]:
+def _matrix_lines(table: Table) -> Lines:
     found = matrix(table.rows, table.rows_by, table.columns_by)
-    corner = f"{FIELDS[table.rows_by]} ↓, {FIELDS[table.columns_by].lower()} →"
-    yield [corner.replace(" ↓", "").replace(" →", " across"), *found.across]
-    for name, cells in zip(found.down, found.cells, strict=True):
-        yield [name, *map(_with_interval, cells)]
-    yield ["n", *found.sizes]
+    corner = f"{FIELDS[table.rows_by]} (down), {FIELDS[table.columns_by].lower()} (across)"
+    body = [
+        [name, *map(_with_interval, cells)]
+        for name, cells in zip(found.down, found.cells, strict=True)
+    ]
+    numeric = [False, *(True for _ in found.across)]
+    return Lines([corner, *found.across], numeric, [*body, ["n", *found.sizes]])
 
 
 def _with_interval(row: Row | None) -> str:
-    if row is None:
-        return NONE
-    return f"{number(row, row.value)} ({interval(row)})"
-
-
-def _cell(text: str) -> str:
-    return _prose(text).replace("|", r"\|")
-
-
-def _prose(text: str) -> str:
-    """Keep a text from being read as Markdown or HTML, and on one line."""
-    return re.sub(r"([\\`*_<\[\]])", r"\\\1", " ".join(text.split()))
-
+    return NONE if row is None else f"{number(row, row.value)} ({interval(row)})"

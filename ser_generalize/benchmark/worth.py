@@ -26,6 +26,7 @@ from ser_generalize.summary import points
 
 TITLE = "Which corpora, and how many"
 QUESTION = "How many corpora are enough, and what is each of them worth as training data?"
+SHAPLEY, CURVE = "shapley", "corpora"
 ENOUGH = 0.01  # of UAR: with so little to gain, more corpora are not worth their trouble
 
 
@@ -38,27 +39,58 @@ def worth_section(study: Study, folder: Path, part: str) -> Section:
     if plan is None or done < len(plan.sets) or not plan.sets:
         return Section(part, TITLE, QUESTION, notes=[_why_not(study, plan, done)])
     games = read_games(study, plan, where)
-    said = _said(study, reader) | {"part": part}
+    said = {**_said(study, reader), "part": part}
     worth, curve = _worth(study, games, said), _curve(study, games, said)
-    total = [row for row in worth if row.corpus == MACRO_AVERAGE]
-    tables = [
-        Table("shapley", "Shapley values of corpora", "Mean over all other corpora as test sets.",
-              sorted(total, key=lambda row: -row.value), ("trained_on",)),
-        Table("shapley-by-corpus", "Shapley values by tested corpus",
-              "A row is the corpus trained on, a column the one tested.",
-              [row for row in worth if row.corpus != MACRO_AVERAGE],
-              ("trained_on", "corpus"), rows_by="trained_on", columns_by="corpus"),
-        Table("corpora", "UAR by the number of corpora trained on",
-              "Mean over all sets of so many other corpora.", curve, ("setting", "corpus")),
+    total = sorted(
+        (row for row in worth if row.corpus == MACRO_AVERAGE), key=lambda row: -row.value
+    )
+    return Section(
+        part,
+        TITLE,
+        QUESTION,
+        [*_enough(games, curve), *_best(total)],
+        _tables(part, total, worth, curve),
+        _figures(part, total, curve),
+        _notes(plan, games, study),
+    )
+
+
+def _tables(
+    part: str, total: Sequence[Row], worth: Sequence[Row], curve: Sequence[Row]
+) -> list[Table]:
+    shown = ("trained_on", "corpus")
+    by_corpus = [row for row in worth if row.corpus != MACRO_AVERAGE]
+    return [
+        Table(
+            f"{part}-{SHAPLEY}", "Shapley values of corpora",
+            "What a corpus adds to UAR as training data: the mean over all other corpora as tests.",
+            total, ("trained_on",),
+        ),
+        Table(
+            f"{part}-{SHAPLEY}-by-corpus", "Shapley values by tested corpus",
+            "A row is the corpus trained on, a column the one tested.",
+            by_corpus, shown, *shown,
+        ),
+        Table(
+            f"{part}-{CURVE}", "UAR by the number of corpora trained on",
+            "The mean over all sets of so many other corpora.", curve, ("setting", "corpus"),
+        ),
     ]  # fmt: skip
-    figures = [
-        Figure("corpora", "curve", "How many corpora are enough", "None of them is the tested one.",
-               curve, x="setting", series="corpus"),
-        Figure("shapley", "intervals", "What each corpus is worth", "Shapley values, 95 %.",
-               total, x="trained_on", series="corpus"),
+
+
+def _figures(part: str, total: Sequence[Row], curve: Sequence[Row]) -> list[Figure]:
+    return [
+        Figure(
+            f"{part}-{CURVE}", "curve", "How many corpora are enough",
+            "UAR on corpora that were not trained on, the mean over all sets of so many others.",
+            curve, x="setting", series="corpus",
+        ),
+        Figure(
+            f"{part}-{SHAPLEY}", "intervals", "What each corpus is worth as training data",
+            "Shapley values in points of UAR, 95 % intervals over the tested speakers.",
+            total, x="trained_on", series="corpus",
+        ),
     ]  # fmt: skip
-    findings = [*_enough(games, curve), *_best(total)]
-    return Section(part, TITLE, QUESTION, findings, tables, figures, _notes(plan, games, study))
 
 
 def _why_not(study: Study, plan: Plan | None, done: int) -> str:
@@ -93,7 +125,7 @@ def _row(
 ) -> Row:
     """Return a mean of contrasts over tested corpora as a row."""
     sampled, of_sets = estimate(parts)
-    speakers = sum(len(game.clips) for game, _ in parts)
+    speakers = sum(game.speakers for game, _ in parts)
     found = (score_estimate if kind == SCORE else difference_estimate)(sampled, speakers)
     columns = estimated(found)
     if of_sets:
@@ -119,9 +151,12 @@ def _worth(study: Study, games: Mapping[str, Game], said: Mapping[str, Any]) -> 
             for tested, game in games.items()
             if tested != name
         }
-        more = {**said, "table": "shapley", "metric": "shapley", "trained_on": name}
-        rows += [_row([one], tested, DIFFERENCE, more) for tested, one in parts.items()]
-        rows.append(_row(list(parts.values()), MACRO_AVERAGE, DIFFERENCE, more))
+        more = {**said, "metric": SHAPLEY, "trained_on": name}
+        table = f"{said['part']}-{SHAPLEY}"
+        by_corpus = {**more, "table": f"{table}-by-corpus"}
+        rows += [_row([one], tested, DIFFERENCE, by_corpus) for tested, one in parts.items()]
+        average = {**more, "table": table}
+        rows.append(_row(list(parts.values()), MACRO_AVERAGE, DIFFERENCE, average))
     return rows
 
 
@@ -135,7 +170,12 @@ def _curve(study: Study, games: Mapping[str, Game], said: Mapping[str, Any]) -> 
     rows = []
     for size in range(1, len(study.corpora)):
         parts = {tested: (game, of_size(game, size)) for tested, game in games.items()}
-        more = {**said, "table": "corpora", "trained_on": UNION, "setting": f"corpora={size}"}
+        more = {
+            **said,
+            "table": f"{said['part']}-corpora",
+            "trained_on": UNION,
+            "setting": f"corpora={size}",
+        }
         rows.append(_row(list(parts.values()), MACRO_AVERAGE, SCORE, more))
         rows += [_row([one], tested, SCORE, more) for tested, one in parts.items()]
     return rows
@@ -145,9 +185,10 @@ def _enough(games: Mapping[str, Game], curve: Sequence[Row]) -> Iterator[str]:
     """Yield from how many corpora on the others together add less than ENOUGH."""
     average = [row for row in curve if row.corpus == MACRO_AVERAGE]
     most = len(average)
+    all_of_them = f", on all {most} {in_words(average[-1])}" if most > 1 else ""
     yield (
-        f"trained on one other corpus UAR is {in_words(average[0])}, on all {most} "
-        f"{in_words(average[-1])}, averaged over tested corpora"
+        f"trained on one other corpus UAR is {in_words(average[0])}{all_of_them}, averaged over "
+        "tested corpora"
     )
     for size in range(1, most):
         parts = [(game, of_size(game, most) + of_size(game, size) * -1) for game in games.values()]
@@ -171,8 +212,9 @@ def _notes(plan: Plan, games: Mapping[str, Game], study: Study) -> list[str]:
     classes = {name: game.clips.shape[1] for name, game in games.items()}
     few = [f"{name} ({count})" for name, count in classes.items() if count < max(classes.values())]
     notes = [
-        f"every set was trained on once{seeds}; nothing is worth 1/K, with the K classes that the "
-        "tested corpus holds, and a class that a set lacks has recall 0"
+        f"every set was trained on once{seeds}; intervals do not cover what another seed changes",
+        "training on nothing is worth 1/K, with the K classes that the tested corpus holds; a class "
+        "that a set lacks has recall 0",
     ]
     if few:
         notes.append(f"corpora that hold fewer classes than others: {', '.join(few)}")
