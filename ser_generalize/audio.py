@@ -53,10 +53,10 @@ def read_pcm(path: Path) -> tuple[Pcm, int]:
     rate outside 4 to 384 kHz, and clips under 0.1 s or over 10 minutes.
     """
     data = path.read_bytes()
-    _check_container(data)
+    check_container(data)
     mono, rate = _decode(data)
     pcm = mono if mono.dtype == np.int16 else to_pcm(mono, rate)
-    _check_samples(pcm, SAMPLING_RATE, 32768)  # above 8 kHz there may have been all the sound
+    check_samples(pcm, SAMPLING_RATE, 32768)  # above 8 kHz there may have been all the sound
     return pcm, rate
 
 
@@ -96,14 +96,14 @@ def _decode(data: bytes, dtype: str = "") -> tuple[NDArray[Any], int]:
     samples, rate = (_read_mp4 if is_mp4 else _read_soundfile)(data, dtype)
     with np.errstate(invalid="ignore"):  # infinities that cancel leave a NaN, which is refused
         mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    _check_samples(mono, rate, 32768 if mono.dtype == np.int16 else 1)
+    check_samples(mono, rate, 32768 if mono.dtype == np.int16 else 1)
     return mono, rate
 
 
 def _read_soundfile(data: bytes, dtype: str) -> tuple[NDArray[Any], int]:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _check_length(file.frames, file.samplerate)
+            check_length(file.frames, file.samplerate)
             kind = (file.samplerate, file.channels, file.subtype)
             default = "int16" if kind == (SAMPLING_RATE, 1, "PCM_16") else "float64"
             return file.read(dtype=dtype or default, always_2d=True), file.samplerate
@@ -139,7 +139,7 @@ def _read_stream(container: "InputContainer", dtype: str) -> tuple[NDArray[Any],
         kinds.add((decoded.layout.name, decoded.format.name, decoded.sample_rate))
         frames += decoded.samples
         _check_stream(kinds, decoded.layout.nb_channels)
-        _check_length(frames, decoded.sample_rate)
+        check_length(frames, decoded.sample_rate)
         for frame in to_planes.resample(decoded):
             with np.errstate(invalid="ignore"):  # infinities that cancel: refused in `_decode`
                 pieces.append(frame.to_ndarray().mean(axis=0))
@@ -155,7 +155,8 @@ def _check_stream(kinds: Collection[tuple[str, str, int]], channels: int) -> Non
         raise BadAudioError("an mp4 whose channels or sampling rate change within it")
 
 
-def _check_container(data: bytes) -> None:
+def check_container(data: bytes) -> None:
+    """Raise BadAudioError where a file's bytes are none, a pointer, or end before they should."""
     if not data:
         raise BadAudioError("the file is empty (0 bytes)")
     if data.startswith(LFS_POINTER):
@@ -196,7 +197,8 @@ def _check_mp4_is_whole(data: bytes) -> None:
         position += max(size, header)
 
 
-def _check_length(frames: int, rate: int) -> None:
+def check_length(frames: int, rate: int) -> None:
+    """Raise BadAudioError where a rate is none of audio, or so many frames are over 10 minutes."""
     if not RATES[0] <= rate <= RATES[1]:
         raise BadAudioError(f"a sampling rate of {rate} Hz, outside {RATES[0]} to {RATES[1]} Hz")
     if frames > MAXIMUM_SECONDS * rate:
@@ -210,7 +212,8 @@ def _check_size(found: int, announced: int) -> None:
         raise BadAudioError(f"truncated: {found} of {announced} bytes of samples are there")
 
 
-def _check_samples(mono: NDArray[Any], rate: int, full_scale: int = 1) -> None:
+def check_samples(mono: NDArray[Any], rate: int, full_scale: int = 1) -> None:
+    """Raise BadAudioError where samples are too few, not finite, silent, or far too loud."""
     if len(mono) < MINIMUM_SECONDS * rate:
         raise BadAudioError(
             f"too short: {len(mono) / rate:.3f} s, at least {MINIMUM_SECONDS} s is needed"

@@ -18,6 +18,8 @@ from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
 from ser_generalize.labels import (
     ACTED,
+    ALTERNATIVES,
+    EMOTIONS,
     LABEL_SETS,
     LABELS_FROM,
     NATIVE,
@@ -54,6 +56,7 @@ class Cell:
     protocol: str = "loso"
     labels: str = "four"
     labels_from: str = ACTED
+    alternatives: tuple[str, ...] = ()  # disputed mappings that are decided the other way
     sampler: str = "none"
     head: str = heads.DEFAULT_HEAD
     loss: str = CROSS_ENTROPY
@@ -69,11 +72,10 @@ class Cell:
         one_of("protocol", self.protocol, PROTOCOLS)
         check_label_set(self.labels)
         one_of("--labels-from", self.labels_from, LABELS_FROM)
-        if self.labels == NATIVE and self.labels_from == VOTES:
-            raise InputError(
-                "--labels-from votes is for --labels four or five: raters chose among emotions, "
-                "not among a corpus's native labels"
-            )
+        for name in self.alternatives:
+            one_of("--label-map", name, ALTERNATIVES)
+        if self.labels == NATIVE:
+            self._check_native()
         one_of("sampler", self.sampler, SAMPLERS)
         allowed = PROTOCOLS[self.protocol].train_on
         one_of(f"--train-on for protocol {self.protocol}", self.train_on, allowed)
@@ -84,6 +86,19 @@ class Cell:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
             self._check_logistic()
+
+    def _check_native(self) -> None:
+        """Refuse what gives labels another meaning: native ones are taken as they are."""
+        if self.labels_from == VOTES:
+            raise InputError(
+                "--labels-from votes is for --labels four or five: raters chose among emotions, "
+                "not among a corpus's native labels"
+            )
+        if self.alternatives:
+            raise InputError(
+                f"--label-map {self.alternatives[0]} is for --labels four or five: native labels "
+                "are not mapped"
+            )
 
     @property
     def recipe(self) -> Recipe:
@@ -254,8 +269,24 @@ def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], Labels, Notes
     classes = LABEL_SETS[cell.labels]
     if cell.labels_from == VOTES:
         return classes, *_voted(cell, clips, classes)
+    if cell.alternatives:
+        emotions = [None if number is None else EMOTIONS[number] for number in clips["emotion"]]
+        return classes, _mapped(cell, clips, emotions, classes), _map_notes(cell)
     column = f"label{len(classes)}"
     return classes, [None if label is None else classes[label] for label in clips[column]], ()
+
+
+def _mapped(
+    cell: Cell, clips: Dataset, emotions: Sequence[str | None], classes: tuple[str, ...]
+) -> Labels:
+    """Return the class that every clip's emotion counts as."""
+    rows = zip(clips["corpus"], emotions, clips["vocalisation"], strict=True)
+    return [in_label_set(*row, classes, cell.alternatives) for row in rows]
+
+
+def _map_notes(cell: Cell) -> Notes:
+    names = listing(sorted(cell.alternatives))
+    return (f"label map: {names}",) if names else ()
 
 
 def _voted(cell: Cell, clips: Dataset, classes: tuple[str, ...]) -> tuple[Labels, Notes]:
@@ -263,13 +294,13 @@ def _voted(cell: Cell, clips: Dataset, classes: tuple[str, ...]) -> tuple[Labels
     votes = [[(vote["label"], vote["count"]) for vote in given or ()] for given in clips["votes"]]
     _check_voted(cell, clips["corpus"], votes)
     chosen = [plurality(given) for given in votes]
-    rows = zip(clips["corpus"], chosen, clips["vocalisation"], strict=True)
-    labels = [in_label_set(*row, classes) for row in rows]
+    labels = _mapped(cell, clips, chosen, classes)
     ties = sum(
         emotion is None and bool(given) for emotion, given in zip(chosen, votes, strict=True)
     )
     nobody = sum(not given for given in votes)
     return labels, (
+        *_map_notes(cell),
         f"labels are {LABELS_FROM[VOTES]}; of {len(votes)} clips {ties} were left out because "
         f"raters tied, and {nobody} because they have no votes",
     )
@@ -322,6 +353,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "protocol": cell.protocol,
         "labels": cell.labels,
         "labels_from": cell.labels_from,
+        "alternatives": sorted(cell.alternatives),
         "classes": list(data.classes),
         "train_on": cell.train_on,
         "languages": list(cell.chosen_languages),

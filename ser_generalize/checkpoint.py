@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def load_checkpoint(name: str) -> SerForAudioClassification:
             f"({' '.join(str(error).split()):.200})"
         ) from error
     return model.eval().requires_grad_(False)
+
+
+def with_own_head(model: SerForAudioClassification) -> SerForAudioClassification:
+    """Return a model whose head can be changed without the other's, over the same encoder."""
+    with torch.device("meta"):
+        twin = SerForAudioClassification(model.config)
+    twin.encoder, twin.head = model.encoder, deepcopy(model.head)
+    return twin.eval().requires_grad_(False)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

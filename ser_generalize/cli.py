@@ -13,8 +13,9 @@ COMMANDS = {
     "embed": "run every clip of a dataset through a frozen encoder",
     "train": "train and score a head on speakers it never heard",
     "benchmark": "the study: what it takes to generalise, part by part, in one report",
-    "push": "publish a checkpoint or an embedding store on the Hub",
+    "push": "publish a checkpoint, an embedding store or a report on the Hub",
     "predict": "say what a checkpoint hears in files, folders and recordings",
+    "space": "try checkpoints in a browser, here or as a Space of the Hub",
     "report": "tables, intervals, figures and a page from finished runs",
 }
 

@@ -213,6 +213,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         protocol=cell.protocol,
         label_set=cell.labels,
         labels_from=cell.labels_from,
+        alternatives=tuple(sorted(cell.alternatives)),
         classes=data.classes,
         encoder=data.store.encoder,
         window=data.store.window,
@@ -239,6 +240,7 @@ def _run_name(cell: Cell, data: Data) -> str:
     unusual = [(cell.loss, CROSS_ENTROPY), (cell.stop, FIXED), (cell.labels_from, ACTED)]
     adapted = parse_adapt(cell.adapt).name
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
+    by += sorted(cell.alternatives)
     first = [adapted] if adapted != PLAIN else []
     return " ".join([*first, *by, *encoder, cell.protocol, cell.labels, cell.train_on])
 

@@ -151,6 +151,7 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "protocol": cell.protocol,
         "labels": cell.labels,
         "labels_from": cell.labels_from,
+        "alternatives": sorted(cell.alternatives),
         "sampler": cell.sampler,
         "loss": cell.loss,
         "adapt": run.about.adapt,

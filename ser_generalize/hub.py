@@ -1,6 +1,7 @@
 """The Hub: what its ids look like, the cards beside what is published, and what may go where."""
 
 import re
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import Literal
 
@@ -16,6 +17,18 @@ STRICTNESS: dict[str, int] = {"public": 0, "gated": 1, "private": 2}
 def is_hub_id(name: str) -> bool:
     """Return whether a name can be a repository of the Hub, ORG/NAME, and no mistyped folder."""
     return HUB_ID.fullmatch(name) is not None and not name.startswith(".")
+
+
+def add_visibility(command: ArgumentParser) -> None:
+    """Let a command be told who sees what it pushes; `chosen_visibility` reads it."""
+    seen = command.add_mutually_exclusive_group()
+    seen.add_argument("--gated", action="store_true", help="users accept the terms first")
+    seen.add_argument("--private", action="store_true", help="only members of ORG see it")
+
+
+def chosen_visibility(arguments: Namespace) -> Visibility:
+    """Return who is to see what is pushed: everybody, where nothing else was asked for."""
+    return "private" if arguments.private else "gated" if arguments.gated else "public"
 
 
 def check_redistribution(

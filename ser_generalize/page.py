@@ -27,7 +27,7 @@ from ser_generalize.summary import (
 TITLE = "Speech emotion recognition results"
 DOT_GAP = 0.03  # of the axis: leaves room for a dot of 10 px on a phone
 LISTED = 4  # names in a sentence before they are only counted
-NOT_FACTS = ("run", "classes", "leaks", "notes")  # shown elsewhere on the page
+NOT_FACTS = ("run", "classes", "alternatives", "leaks", "notes")  # shown elsewhere on the page
 FROM_CLIPS = {"label source": "label_source", "elicitation": "elicitation", "language": "language"}
 
 
@@ -82,7 +82,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Return what was run, as pairs of name and value in reading order."""
     about = {name: value for name, value in asdict(run.about).items() if name not in NOT_FACTS}
     about["labels_from"] = LABELS_FROM.get(run.about.labels_from, run.about.labels_from)
-    pairs = [(name.replace("_", " "), str(value)) for name, value in about.items()]
+    pairs = [(name.replace("_", " "), _text(value)) for name, value in about.items()]
     return pairs + [
         (name, ", ".join(run.values(column)) or "not known") for name, column in FROM_CLIPS.items()
     ]
@@ -110,6 +110,10 @@ def difference_limit(group: Group) -> float:
         for end in (one.interval.low, one.interval.high)
     ]
     return max(math.ceil(10 * max(ends, default=0)), 1) / 10
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _count(number: int, noun: str) -> str:

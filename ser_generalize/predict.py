@@ -91,7 +91,13 @@ def predict_file(
 
     Raises BadAudioError where it is not to be decoded.
     """
-    windows = _windows(path, window, hop)
+    yield from predict_windows(model, path, _windows(path, window, hop))
+
+
+def predict_windows(
+    model: "SerForAudioClassification", file: Path, windows: Iterator[tuple[float, Samples]]
+) -> Iterator[Prediction]:
+    """Yield what is heard in windows (start in seconds, samples) of a file."""
     while group := list(islice(windows, TOGETHER)):
         heard = [_sounds(samples) for _, samples in group]
         waves = [samples for (_, samples), sounds in zip(group, heard, strict=True) if sounds]
@@ -99,7 +105,7 @@ def predict_file(
         for (start, samples), sounds in zip(group, heard, strict=True):
             end = start + len(samples) / SAMPLING_RATE
             chances = next(found) if sounds else None
-            yield Prediction(path, start, round(end, 3), chances, model.config.abstain_below)
+            yield Prediction(file, start, round(end, 3), chances, model.config.abstain_below)
 
 
 def calibrate_by(
@@ -113,23 +119,27 @@ def calibrate_by(
     Windows count each, silence does not. Raises InputError where a file is not to be decoded, and
     where all of them are silent.
     """
+    waves = [wave for path in files for wave in _sound_of(path, window, hop)]
+    if not waves:
+        raise InputError(f"--calibrate: nothing but silence in {listing(files)}")
+    standardise_by(model, waves)
+    return len(waves)
+
+
+def standardise_by(model: "SerForAudioClassification", waves: Sequence[Samples]) -> None:
+    """Standardise from now on by what some unlabelled clips of one speaker say."""
     import torch
 
     from ser_generalize.adapt import calibrate
     from ser_generalize.heads import Scaler
 
-    waves = [
-        torch.from_numpy(wave)[None] for path in files for wave in _sound_of(path, window, hop)
-    ]
-    if not waves:
-        raise InputError(f"--calibrate: nothing but silence in {listing(files)}")
     head = model.head
     with torch.inference_mode():
-        features = torch.cat([model.features(wave.to(model.device)) for wave in waves])
+        clips = (torch.from_numpy(wave)[None].to(model.device) for wave in waves)
+        features = torch.cat([model.features(clip) for clip in clips])
         found = calibrate(Scaler(head.mean, head.deviation), features.to(head.mean.dtype))
         head.mean.copy_(found.mean)
         head.deviation.copy_(found.deviation)
-    return len(waves)
 
 
 def _sound_of(path: Path, window: float | None, hop: float | None) -> list[Samples]:

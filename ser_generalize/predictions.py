@@ -59,6 +59,7 @@ class About:
     epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs
     temperature: float = 1.0  # of the probabilities, the median over folds
     labels_from: str = ACTED
+    alternatives: tuple[str, ...] = ()  # disputed mappings that were decided the other way
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     corpora: tuple[str, ...] = ()  # "ravdess 1a2b3c4d5e6f": all clips of each, not only the tested
     leaks: tuple[str, ...] = ()  # what the protocol does not promise, e.g. ("speaker",)
@@ -125,9 +126,15 @@ def read_predictions(run: Path) -> Predictions:
     return predictions
 
 
+def read_about(run: Path) -> About:
+    """Read what a finished run says of itself, and none of its predictions."""
+    return _about(pq.read_schema(run / FILE_NAME).metadata[METADATA_KEY])
+
+
 def _about(metadata: bytes) -> About:
     fields = json.loads(metadata)
-    lists = {name: tuple(fields.get(name, ())) for name in ("classes", "corpora", "leaks", "notes")}
+    names = ("classes", "alternatives", "corpora", "leaks", "notes")
+    lists = {name: tuple(fields.get(name, ())) for name in names}
     return About(**{**fields, **lists})
 
 

@@ -1,6 +1,6 @@
-"""`ser-generalize push`: a checkpoint or an embedding store to the Hub, where terms allow it.
+"""`ser-generalize push`: a checkpoint, an embedding store or a report to the Hub.
 
-Both are made of recordings, so the terms of every corpus hold for them as for its audio.
+The first two are made of recordings, so the terms of every corpus hold for them as for its audio.
 """
 
 import sys
@@ -12,12 +12,16 @@ from typing import Any
 from dataset_scripts.card import SIZES
 from dataset_scripts.corpus import Corpus, corpus_names, load_script
 from ser_generalize import __version__
+from ser_generalize.benchmark.folder import RESULTS
+from ser_generalize.benchmark.publish import push_report
 from ser_generalize.command import CommandParser, run_command
 from ser_generalize.embeddings import CARD, MANIFEST, StoreKey, read_manifest, store_files
 from ser_generalize.errors import InputError
 from ser_generalize.hub import (
     Visibility,
+    add_visibility,
     check_redistribution,
+    chosen_visibility,
     hub_licence,
     is_hub_id,
     render_card,
@@ -126,12 +130,14 @@ def parser() -> CommandParser:
     """Return the command's parser."""
     command = CommandParser(
         "ser-generalize push",
-        "Publish a checkpoint or an embedding store on the Hub, where the terms of its corpora "
-        "allow it.",
+        "Publish a checkpoint, an embedding store or a study's report on the Hub, where the terms "
+        "of its corpora allow it.",
         "ser-generalize push runs/final/checkpoint ORG/NAME --gated",
     )
     command.add_argument(
-        "path", type=Path, help="checkpoint of `train --final`, or store of `embed`"
+        "path",
+        type=Path,
+        help="checkpoint of `train --final`, store of `embed`, or report of `benchmark`",
     )
     command.add_argument(
         "repo", metavar="ORG/NAME", help="model or dataset to make or bring up to date"
@@ -139,18 +145,14 @@ def parser() -> CommandParser:
     command.add_argument(
         "--dataset", metavar="ID_OR_DIR", help="of a store: publish its clips' labels as well"
     )
-    seen = command.add_mutually_exclusive_group()
-    seen.add_argument("--gated", action="store_true", help="users accept the terms first")
-    seen.add_argument("--private", action="store_true", help="only members of ORG see it")
+    add_visibility(command)
     return command
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse the command line and push."""
     arguments = parser().parse_args(argv)
-    visibility: Visibility = (
-        "private" if arguments.private else "gated" if arguments.gated else "public"
-    )
+    visibility = chosen_visibility(arguments)
     kind, push = _kind(arguments.path)
     if arguments.dataset:
         if push is not push_store:
@@ -167,9 +169,12 @@ def _kind(path: Path) -> tuple[str, Callable[[Path, str, Visibility], list[str]]
         return "dataset", push_store
     if (path / "config.json").is_file():  # a run folder has one too, and is told what to give
         return "model", push_checkpoint
+    if (path / RESULTS).is_file():
+        return "dataset", push_report
     raise InputError(
-        f"{path} is no finished embedding store (no {MANIFEST}) of `ser-generalize embed` and no "
-        "checkpoint (no config.json) of `ser-generalize train --final`"
+        f"{path} is no finished embedding store (no {MANIFEST}) of `ser-generalize embed`, no "
+        "checkpoint (no config.json) of `ser-generalize train --final` and no report (no "
+        f"{RESULTS}) of `ser-generalize benchmark`"
     )
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ser_generalize import __version__
+from ser_generalize.benchmark.publish import push_report
 from ser_generalize.command import CommandParser, progress_bar, run_command
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
+from ser_generalize.hub import Visibility, add_visibility, chosen_visibility
 from ser_generalize.page import page
 from ser_generalize.statistics import METHOD, Result
 from ser_generalize.summary import (
@@ -38,21 +40,42 @@ HEAD = "{:<{width}}{:>7}{:>16}{:>10}{:>10}{:>8}{:>10}"
 Show = Callable[[float], str]
 
 
+def parser() -> CommandParser:
+    """Return the command's parser."""
+    command = CommandParser(
+        prog="ser-generalize report",
+        description="Score runs, compare them with the first, print a table and write a page; or "
+        "publish the report of a study.",
+        example="ser-generalize report runs/base runs/base-smote --out report\n"
+        "  ser-generalize report study/report --push ORG/NAME",
+    )
+    add = command.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="--out of a `train`; or a study's report")
+    wanted = command.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--out", type=Path, help="folder to write, or to replace")
+    wanted.add_argument("--push", metavar="ORG/NAME", help="send the report of a study to the Hub")
+    add_visibility(command)
+    return command
+
+
 def main(argv: Sequence[str]) -> None:
     """Read the runs, print their table and write the report; InputError for a mistake."""
-    parser = CommandParser(
-        prog="ser-generalize report",
-        description="Score runs, compare them with the first, print a table and write a page.",
-        example="ser-generalize report runs/base runs/base-smote --out report",
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="--out of a `train`")
-    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to replace")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
+    if arguments.push:
+        _push(arguments.runs, arguments.push, chosen_visibility(arguments))
+        return
     check_out(arguments.out, NUMBERS, FILES)
     groups = group_runs(read_runs(arguments.runs))
     print(text(groups))
     write_report(arguments.out, groups)
     print(f"\nwrote {arguments.out / PAGE}, {NUMBERS} and {PICTURES}/")
+
+
+def _push(folders: Sequence[Path], repo: str, visibility: Visibility) -> None:
+    if len(folders) > 1:
+        raise InputError(f"--push sends the report of one study, not {len(folders)} folders")
+    sent = push_report(folders[0], repo, visibility)
+    print(f"report: {folders[0]} is the dataset {repo} ({visibility}), {len(sent)} files changed")
 
 
 def check_out(out: Path, written: str, files: Sequence[str]) -> None:

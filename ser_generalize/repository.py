@@ -15,7 +15,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: 
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile, SpaceInfo
 
 from ser_generalize.errors import InputError
 from ser_generalize.files import file_digest
@@ -41,7 +41,7 @@ class Repository:
     """
 
     name: str  # ORG/NAME
-    kind: Literal["dataset", "model"]
+    kind: Literal["dataset", "model", "space"]
     visibility: Visibility
 
     def check(self) -> None:
@@ -61,7 +61,8 @@ class Repository:
         if self._info() is None:
             with _asking(self.name):
                 private = self.visibility == "private"
-                _api().create_repo(self.name, repo_type=self.kind, private=private)
+                sdk = "gradio" if self.kind == "space" else None
+                _api().create_repo(self.name, repo_type=self.kind, private=private, space_sdk=sdk)
         if self.visibility == "gated" and self.actual_visibility() == "public":
             with _asking(self.name):
                 _api().update_repo_settings(self.name, repo_type=self.kind, gated="auto")
@@ -124,7 +125,7 @@ class Repository:
                 )
         return [*new, *old]
 
-    def _info(self) -> DatasetInfo | ModelInfo | None:
+    def _info(self) -> DatasetInfo | ModelInfo | SpaceInfo | None:
         with _asking(self.name):
             try:
                 info = _api().repo_info(self.name, repo_type=self.kind)
@@ -132,10 +133,10 @@ class Repository:
                 if error.response.status_code == 404:
                     return None
                 raise
-        assert isinstance(info, DatasetInfo | ModelInfo)
+        assert isinstance(info, DatasetInfo | ModelInfo | SpaceInfo)
         return info
 
-    def _there(self) -> DatasetInfo | ModelInfo:
+    def _there(self) -> DatasetInfo | ModelInfo | SpaceInfo:
         if info := self._info():
             return info
         raise InputError(f"{self.name} is not on the Hub, or not for this token to see")

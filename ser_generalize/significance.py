@@ -41,7 +41,7 @@ SEED = 0
 TEST_METHOD = (
     "p-values: two-sided paired permutation test that swaps the two runs speaker by speaker (all "
     f"swaps up to {EXACT_SPEAKERS} speakers, else {DRAWS:,} drawn), adjusted by Holm's procedure "
-    "over the comparisons of a table"
+    "over the averages of a table and over its single corpora"
 )
 
 Values = NDArray[np.float64]
@@ -123,6 +123,30 @@ def _signs(speakers: int) -> Values:
     signs: Values = 1.0 - 2.0 * swaps.astype(np.float64)
     signs.setflags(write=False)  # cached, so shared
     return signs
+
+
+def exchange_test(groups: Sequence[tuple[Counts, Counts]]) -> float:
+    """Return the two-sided p-value of a difference in UAR between two groups of other speakers.
+
+    Takes their counts [S, K, K] in every corpus; the difference is averaged over corpora. Were the
+    groups alike, speakers of a corpus might have been of either: they are dealt anew DRAWS times,
+    the observed deal counted among them.
+    """
+    drawn = np.mean([_exchanged(*pair, seed) for seed, pair in enumerate(groups)], axis=0)
+    observed, others = abs(drawn[0]), np.abs(drawn[1:])
+    return float((1 + (others >= observed - NO_SPREAD).sum()) / (1 + DRAWS))
+
+
+def _exchanged(first: Counts, second: Counts, seed: int) -> Values:
+    """Return UAR of the second group minus the first: as observed, then of random deals."""
+    counts = np.concatenate([first, second]).astype(np.float64)
+    size, total = len(first), counts.sum(0)
+    generator = np.random.default_rng([SEED, seed])
+    order = generator.permuted(np.tile(np.arange(len(counts)), (DRAWS, 1)), axis=1)
+    order = np.concatenate([np.arange(len(counts))[None], order])
+    in_first = (order < size).astype(np.float64)
+    dealt = (in_first @ counts.reshape(len(counts), -1)).reshape(-1, *total.shape)
+    return uar(total - dealt) - uar(dealt)
 
 
 def speaker_differences(counts: Counts) -> Values:

@@ -11,7 +11,7 @@ corpus that six of its three hundred speakers dominate tells little more than si
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -198,6 +198,12 @@ def sample(counts: Counts) -> dict[str, Sampled]:
         value, draws = _last_minus_first(metric(counts.sum(1))), _last_minus_first(metric(drawn))
         sampled[name] = Sampled(float(value), float(draws.var()) * correction, degrees)
     return sampled
+
+
+def unpaired(first: Sampled, second: Sampled) -> Sampled:
+    """Return `second` minus `first` of independent speakers; degrees of freedom are Welch's."""
+    halves = macro_average([replace(first, value=-first.value), second])
+    return Sampled(2 * halves.value, 4 * halves.variance, halves.degrees)
 
 
 def macro_average(sampled: Sequence[Sampled]) -> Sampled:

@@ -116,7 +116,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that share a label set, where its labels come from, and an adaptation.
+    """The runs that share a label set, where its labels come from, its map, and an adaptation.
 
     Scores of other groups are not comparable with them.
     """
@@ -169,7 +169,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     groups: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
     for run in runs:
         by = " by votes" if run.about.labels_from == VOTES else ""
-        label_set = run.about.label_set + by + run.adapted
+        maps = "".join(f", {name}" for name in run.about.alternatives)
+        label_set = run.about.label_set + by + maps + run.adapted
         groups.setdefault((label_set, run.about.classes), []).append(run)
     return [
         Group(label_set, classes, members, [_compare(members[0], run) for run in members[1:]])

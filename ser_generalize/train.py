@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ser_generalize.command import CommandParser, is_first_process, run_command
 from ser_generalize.errors import one_of
-from ser_generalize.labels import ACTED, LABEL_SETS
+from ser_generalize.labels import ACTED, ALTERNATIVES, LABEL_SETS
 from ser_generalize.protocols import PROTOCOLS
 
 EXAMPLE = (
@@ -40,6 +40,13 @@ def parser() -> CommandParser:
         default=ACTED,
         metavar="SOURCE",
         help="acted: the corpus's own label (default); votes: the emotion that most raters chose",
+    )
+    add(
+        "--label-map",
+        nargs="+",
+        default=(),
+        metavar="M",
+        help=f"disputed mappings to decide the other way: {', '.join(ALTERNATIVES)}",
     )
     add("--out", type=Path, required=True, help="run folder to write or to complete")
     add("--sampler", default="none", metavar="S", help=SAMPLERS)
@@ -109,6 +116,7 @@ def main(argv: Sequence[str]) -> None:
         protocol=protocol,
         labels=arguments.labels,
         labels_from=arguments.labels_from,
+        alternatives=tuple(arguments.label_map),
         sampler=arguments.sampler,
         head=arguments.head,
         loss=arguments.loss,

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 LFS_SUFFIXES = (".parquet", ".arrow", ".safetensors", ".npy", ".bin")
 EPOCH = "2026-01-01T00:00:00.000Z"
 
@@ -61,7 +63,7 @@ class Commit:
 class Repository:
     """A repository with one branch; `gated` is False, "auto" or "manual"."""
 
-    kind: str  # dataset | model
+    kind: str  # dataset | model | space
     name: str
     private: bool = False
     gated: str | bool = False
@@ -134,15 +136,28 @@ class Repository:
         return {
             "id": self.name, "sha": commit.sha, "private": self.private, "gated": self.gated,
             "author": self.name.partition("/")[0], "disabled": False, "downloads": 0, "likes": 0,
-            "tags": [], "lastModified": EPOCH, "createdAt": EPOCH,
+            "tags": _tags(commit), "lastModified": EPOCH, "createdAt": EPOCH,
             "siblings": [{"rfilename": path} for path in sorted(commit.files)],
         }  # fmt: skip
+
+    def is_listed(self, author: str, tag: str, writes: bool) -> bool:
+        """Return whether a search for the models of an author with a tag finds it."""
+        info = self.info(self.head)
+        seen = self.kind == "model" and (writes or not self.private)
+        return seen and author in ("", info["author"]) and tag in ("", *info["tags"])
 
     def history(self) -> list[dict[str, Any]]:
         return [
             {"id": commit.sha, "title": commit.message, "message": "", "authors": [], "date": EPOCH}
             for commit in reversed(self.commits)
         ]
+
+
+def _tags(commit: Commit) -> list[str]:
+    """Return the tags of a card, as the Hub reads them."""
+    card = commit.files["README.md"].data.decode() if "README.md" in commit.files else ""
+    front = card.split("---\n")[1] if card.startswith("---\n") else ""
+    return list((yaml.safe_load(front) or {}).get("tags", []))
 
 
 def tree(commit: Commit, below: str, recursive: bool) -> list[dict[str, Any]]:

@@ -31,10 +31,10 @@ from hub_repository import Blob, RefusalError, Repository, paths_info, tree
 WRITER = "hf_WriterWhoseTokenMustNeverShow"  # may do everything below org/
 READER = "hf_ReaderWhoseTokenMustNeverShow"  # may read what is public, and what it was let into
 
-API = re.compile(r"/api/(dataset|model)s/([^/]+/[^/]+)(?:/([a-z-]+)(?:/([^/]+)(?:/(.*))?)?)?")
-LFS = re.compile(r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/(batch|verify)")
-RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-UPLOAD = re.compile(r"/lfs/(dataset|model)/([^/]+/[^/]+)/([0-9a-f]{64})")
+API = re.compile(r"/api/(dataset|model|space)s/([^/]+/[^/]+)(?:/([a-z-]+)(?:/([^/]+)(?:/(.*))?)?)?")
+LFS = re.compile(r"/(datasets/|spaces/)?([^/]+/[^/]+)\.git/info/lfs/objects/(batch|verify)")
+RESOLVE = re.compile(r"/(datasets/|spaces/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+UPLOAD = re.compile(r"/lfs/(dataset|model|space)/([^/]+/[^/]+)/([0-9a-f]{64})")
 
 
 @dataclass
@@ -61,6 +61,7 @@ class Request:
     sent: int  # bytes of its body
 
 
+SDKS = ("gradio", "docker", "static")
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 READING_POSTS = ("/paths-info/", "/validate-yaml")
 
@@ -112,6 +113,15 @@ class Hub:
         return None
 
 
+def _kind(folder: str | None) -> str:
+    return folder.removesuffix("s/") if folder else "model"
+
+
+def _folder(kind: str) -> str:
+    """Return what repositories of a kind have before their name in an address."""
+    return "" if kind == "model" else f"{kind}s/"
+
+
 class Broken(Exception):  # noqa: N818 - it is no error of the server's
     """The connection is to break now."""
 
@@ -159,14 +169,16 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/api/whoami-v2":
             self._check_token(needed=True)
             return {"type": "user", "name": "owner", "orgs": [{"name": "org"}]}, {}
+        if path == "/api/models":
+            return self._list(), {}
         if match := UPLOAD.fullmatch(path):
             return self._store(*match.groups()), {}
         if match := LFS.fullmatch(path):
             kind, name, action = match.groups()
-            return self._large("dataset" if kind else "model", name, action), {}
+            return self._large(_kind(kind), name, action), {}
         if match := RESOLVE.fullmatch(path):
             kind, name, revision, file = match.groups()
-            return self._resolve("dataset" if kind else "model", name, revision, file)
+            return self._resolve(_kind(kind), name, revision, file)
         if match := API.fullmatch(path):
             return self._api(*match.groups()), {}
         raise RefusalError(404, f"Not Found: {path}")
@@ -203,11 +215,18 @@ class Handler(BaseHTTPRequestHandler):
         kind, name = wanted.get("type", "model"), f"{wanted['organization']}/{wanted['name']}"
         if wanted["organization"] != "org":
             raise RefusalError(403, f"You don't have the rights to create a {kind} there")
-        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
+        if kind == "space" and wanted.get("sdk") not in SDKS:
+            raise RefusalError(400, f"sdk must be one of {', '.join(SDKS)}")
+        url = f"{self.hub.url}/{_folder(kind)}{name}"
         if (kind, name) in self.hub.repositories:
             raise RefusalError(409, f"You already created this {kind} repo: {url}")
         self.hub.add(kind, name, private=wanted.get("visibility") == "private")
         return {"url": url, "name": name}
+
+    def _list(self) -> list[dict[str, Any]]:
+        writes, models = self._check_token() == WRITER, self.hub.repositories.values()
+        author, tag = (self.query.get(name, [""])[0] for name in ("author", "filter"))
+        return [one.info(one.head) for one in models if one.is_listed(author, tag, writes)]
 
     def _validate(self, content: str) -> dict[str, Any]:
         card = yaml.safe_load(content.split("---\n")[1])
@@ -243,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
             if data is None or len(data) != asked["size"]:
                 raise RefusalError(404, "LFS object does not exist or has another size")
             return {}
-        prefix = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}.git"
+        prefix = f"{self.hub.url}/{_folder(kind)}{name}.git"
         verify = {"href": f"{prefix}/info/lfs/objects/verify"}
         objects = []
         for item in asked["objects"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ser_generalize import demo
+from ser_generalize.checkpoint import load_checkpoint
 from ser_generalize.command import run_command
 from ser_generalize.errors import InputError
 from ser_generalize.predictions import read_predictions
@@ -19,11 +20,20 @@ def done(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_speaker_of_every_corpus_was_left_out_once(done: Path) -> None:
     for sampler in demo.SAMPLERS:
-        predictions = read_predictions(done / "runs" / sampler)
+        (run,) = (done / "study" / "runs").glob(f"loso-four-each-{sampler}-*")
+        predictions = read_predictions(run)
         speakers = set(predictions.column("speaker"))
         assert speakers == {"emov_db:bea", "emov_db:sam", "tess:OAF", "tess:YAF"}
         assert set(predictions.column("elicitation")) == {"synthetic"}
-    assert "emov_db" in (done / "report" / "report.html").read_text(encoding="utf-8")
+    report = (done / "study" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Leave one corpus out" in report
+    assert "fabricated speech: these figures say nothing about real voices" in report
+
+
+def test_it_leaves_a_model_that_says_its_voices_were_fabricated(done: Path) -> None:
+    folder = done / "runs" / demo.FINAL / "checkpoint"
+    assert load_checkpoint(str(folder)).config.training["adapt"] == "speaker-adapted by 5 clips"
+    assert "FABRICATED TRAINING DATA" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_demo_that_was_interrupted_goes_on(

@@ -33,7 +33,7 @@ EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "che
 EXPERIMENTS |= {"calibration", "reader"}
 RESULTS = {"statistics", "significance", "summary", "figures", "page", "report"}
 RESULTS |= {"model_card", "predict", "final", "benchmark"}
-DOORS = {"cli", "demo", "push", "train"}
+DOORS = {"cli", "demo", "push", "space", "train"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "base": (BASE, set()),
     "features": (FEATURES, {"base"}),

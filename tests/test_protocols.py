@@ -233,3 +233,16 @@ def test_a_fold_of_any_parts_is_refused_exactly_if_they_share_something(columns:
                 fold.check(clips, [column])
         else:
             fold.check(clips, [column])
+
+
+def test_a_matched_fold_trains_on_as_many_clips_of_all_corpora() -> None:
+    columns = together([corpus("a"), corpus("b", speakers=8)])
+    each, union, matched = (
+        {fold.name: fold for fold in make_folds("loso", Clips.of(columns), way)}
+        for way in ("each", "union", "matched")
+    )
+    for name, fold in matched.items():
+        trained, own = (np.concatenate([one.train, one.validation]) for one in (fold, each[name]))
+        assert len(trained) == len(own)
+        assert set(trained) <= {*union[name].train, *union[name].validation}
+        assert {columns["corpus"][row] for row in trained} == {"a", "b"}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from test_report import Page
 
 from ser_generalize.benchmark.findings import best_findings
+from ser_generalize.benchmark.folder import RESULTS
 from ser_generalize.benchmark.report import write_report
-from ser_generalize.benchmark.results import RESULTS, read_rows, section_rows, write_rows
+from ser_generalize.benchmark.results import read_rows, section_rows, write_rows
 from ser_generalize.benchmark.sections import DIFFERENCE, ROW_SCHEMA, Row, Section, Table
 from ser_generalize.benchmark.tables import latex, markdown
 from ser_generalize.errors import InputError
@@ -80,7 +81,6 @@ def test_every_number_stands_with_its_interval_its_n_and_its_protocol(page: str)
         "Test speakers are also in the training part",
         "speaker-adapted",
         "no interval: 2 known speakers, at least 4 are needed",
-        "No number is finished.",
         "the cells of 3 levels are not finished",
         "leave one corpus out: every corpus is tested by a model trained on the others",
         "ser-generalize benchmark --dataset data --embeddings whisper-base",
@@ -120,27 +120,42 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 def test_a_table_shows_what_differs_in_it_though_nobody_asked() -> None:
     rows = [
-        Row("p", "t", 0.5, "x", protocol="loso", clips=9),
+        Row("p", "t", 0.5, "x", protocol="loso", clips=9, compared_with="smote base loso"),
         Row("p", "t", 0.7, "x", protocol="random", leaks="speaker", adapt="speaker-adapted"),
     ]
     text = markdown(table(rows))
-    assert "| x | – | loso |" in text
-    assert "| x | speaker-adapted | random (leaks speaker) |" in text
+    assert "| – | loso |" in text
+    assert "| speaker-adapted | random (leaks speaker) |" in text
+    assert "Tested on x." in text
 
 
 def test_numbers_read_as_percent_and_points() -> None:
     rows = [
         Row("p", "t", 0.512, "x", low=0.4, high=0.6, chance=0.25, clips=1234, speakers=5),
         Row("p", "t", -0.03, "x", low=-0.05, high=-0.01, kind=DIFFERENCE, p=4e-4, p_adjusted=0.03),
-        Row("p", "t", 2.25, "x", metric="mean rank"),
+        Row("p", "t", 2.5, "x", metric="mean rank"),
         Row("p", "t", 39_000_000, "x", metric="size (parameters)"),
     ]  # fmt: skip
     lines = markdown(table(rows)).splitlines()
     found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line][2:]
-    assert found[0] == ["x", "UAR, %", "51.2", "40.0 to 60.0", "–", "–", "1,234", "5", "25.0"]
+    assert found[0] == ["x", "UAR, %", "51.2", "40.0 to 60.0", "–", "–", "1,234", "5"]
+    assert "Chance 25.0 %." in lines
     assert found[1][1:6] == ["UAR, points", "−3.0", "−5.0 to −1.0", r"\<0.001", "0.03"]
-    assert found[2][1:4] == ["Mean rank", "2.25", "none"]
+    assert found[2][1:4] == ["Mean rank", "2.50", "none"]
     assert found[3][1:3] == ["Size (parameters)", "39,000,000"]
+
+
+def test_metrics_of_one_result_share_a_line() -> None:
+    rows = [
+        Row("p", "t", value, corpus, metric=metric, low=value - 0.1, high=value + 0.1)
+        for corpus in ("x", "y")
+        for metric, value in (("uar", 0.5), ("macro_f1", 0.6))
+    ]
+    text = markdown(table(rows))
+    assert "| Tested on | UAR, % | 95 % interval | Macro-F1, % |" in text
+    assert "| x | 50.0 | 40.0 to 60.0 | 60.0 (50.0 to 70.0) |" in text
+    apart = markdown(table([*rows, replace(rows[1], corpus="z")]))  # nothing for it to join
+    assert "| z | Macro-F1, % | 60.0 | 50.0 to 70.0 |" in apart
 
 
 def test_a_matrix_has_every_number_once_with_its_interval_and_n() -> None:

@@ -21,9 +21,9 @@ from ser_generalize.benchmark.curve import (
 )
 from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import (
-    adjusted,
     difference_rows,
     effect_rows,
+    families,
     in_words,
     is_clear,
     macro,
@@ -112,14 +112,14 @@ def _section(protocol: str, ways: Mapping[Way, Predictions]) -> Section:
     pairs = dict(_pairs(ways))
     table = f"{protocol}-minus-plain"
     rows = [row for pair in pairs.values() for row in difference_rows(NAME, table, *pair)]
-    differences = adjusted(rows)
+    differences = families(rows)
     shown = ("corpus", "adapt", "sampler")
     tables = [
         Table(f"{protocol}-adapted", "UAR, adapted",
               "Features are standardised by unlabelled clips of the tested corpus or speaker, the "
               "scored ones among them: not comparable with plain results.", adapted, shown),
         Table(table, "Minus neither adaptation nor sampling",
-              "Paired by clip, tested over speakers; p by Holm over this table.",
+              "Paired by clip, tested over speakers; p by Holm.",
               differences, shown),
     ]  # fmt: skip
     if protocol == OWN:
@@ -178,7 +178,7 @@ def _curve_section(
     ]
     base = curve[NOTHING] if plain is None else plain
     against = "knowing no clip" if plain is None else "no adaptation"
-    gains = adjusted(
+    gains = families(
         [
             row
             for condition in CONDITIONS
@@ -192,7 +192,7 @@ def _curve_section(
             )
         ]
     )
-    neutral = adjusted(
+    neutral = families(
         [
             row
             for condition in CONDITIONS
@@ -210,10 +210,10 @@ def _curve_section(
     tables = [
         Table(name, "UAR by clips known", "Trained once; the clips known are among those scored.",
               rows, ("corpus", "adapt", "setting")),
-        Table(f"{name}-minus-plain", f"Minus {against}", "p by Holm over this table.", gains,
+        Table(f"{name}-minus-plain", f"Minus {against}", "p by Holm.", gains,
               ("corpus", "adapt", "setting")),
         Table(f"{name}-neutral-minus-mixed", "Neutral clips minus as many of any emotion",
-              "p by Holm over this table.", neutral, ("corpus", "setting")),
+              "p by Holm.", neutral, ("corpus", "setting")),
     ]  # fmt: skip
     caption = "Unlabelled clips of every test speaker that standardise the features."
     figure = Figure(name, "curve", title, caption, list(macro(rows)), x="setting", series="adapt")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from ser_generalize.benchmark.folder import PAGE
 from ser_generalize.benchmark.grid import FinishedRuns, Grid, make_grid, run_grid
 from ser_generalize.benchmark.part import Part, Study
-from ser_generalize.benchmark.report import PAGE, write_report
+from ser_generalize.benchmark.report import write_report
 from ser_generalize.benchmark.sections import Section
 from ser_generalize.benchmark.study import (
     Asked,
@@ -25,7 +26,7 @@ REPORT = "report"
 WIDTH = 100  # of the terminal's lines
 
 
-def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool) -> None:
+def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool = False) -> None:
     """Answer some parts of a study into `out`; a finished one returns at once.
 
     Every process of an `accelerate launch` or `torchrun` takes its share. What was interrupted goes
@@ -63,13 +64,16 @@ def _measure(study: Study, parts: Sequence[Part], out: Path, accelerator: Accele
 
 
 def make_sections(grid: Grid, parts: Sequence[Part], out: Path) -> list[Section]:
-    """Return what the parts make of the finished cells, then what is missing, if anything is."""
+    """Return what the parts make of the finished cells, then what is missing or to be known."""
     runs, sections = FinishedRuns(grid, parts), list[Section]()
     for part in parts:
         sections += part.sections(grid.study, runs, out / MEASURED / part.name)
     missing = [f"{part.name}: {line}" for part in parts for line in grid.missing(part)]
     if lines := [*grid.study.notes, *missing]:
         title, question = "What is missing", "Which cells and corpora does this report lack?"
+        sections.append(Section("study", title, question, notes=lines))
+    if lines := grid.notes:
+        title, question = "What the runs say", "What must a reader know of single runs?"
         sections.append(Section("study", title, question, notes=lines))
     return sections
 
@@ -78,7 +82,7 @@ def in_short(sections: Sequence[Section]) -> str:
     """Return what was found, and what a reader must know, for a terminal."""
     lines = []
     for section in sections:
-        lines += ["", section.title]
+        lines += ["", section.title] if section.findings or section.notes else []
         for line in (*section.findings, *section.notes):
             lines.append(textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  "))
     return "\n".join(lines)

@@ -1,37 +1,28 @@
-"""How a table of numbers reads: what is said once above it, its columns, and how a number looks.
+"""How a table of numbers is laid out: what is said once above it, its lines and its columns.
 
 No number may stand without what it was measured under, so a field that differs within a table and
 that its part did not ask to show becomes a column all the same.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ser_generalize.benchmark.sections import DIFFERENCE, Row, Table
-from ser_generalize.summary import percent, points
-
-FIELDS = {  # the heading of a field, in reading order
-    "corpus": "Tested on",
-    "trained_on": "Trained on",
-    "setting": "Setting",
-    "sampler": "Sampling",
-    "adapt": "Adaptation",
-    "encoder": "Encoder",
-    "window": "Window",
-    "head": "Head",
-    "label_set": "Label set",
-    "protocol": "Protocol",
-    "compared_with": "Compared with",
-}
-SAID = (
-    *("protocol", "adapt", "label_set", "trained_on", "sampler"),
-    *("encoder", "window", "head", "setting", "compared_with"),
+from ser_generalize.benchmark.sections import Figure, Row, Table
+from ser_generalize.benchmark.wording import (
+    FIELDS,
+    INTERVAL,
+    NONE,
+    field_text,
+    interval,
+    is_share,
+    metric,
+    number,
+    probability,
+    setting_number,
 )
-METRIC_NAMES = {"uar": "UAR", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "shapley": "Shapley"}
-NO_SHARES = {"mean rank", "rank-biserial correlation", "standardised difference"}
+
+VALUE = "Value"  # the heading where metrics differ from line to line
 WIDEST = 9.0  # than any interval: none is sorted last
-NONE = "–"  # where nothing is to be said
-INTERVAL = "95 % interval"
 
 
 @dataclass(frozen=True)
@@ -51,92 +42,92 @@ class Column:
     numeric: bool = False
 
 
-def is_share(row: Row) -> bool:
-    """Return whether a number is a share of one; what has a unit names it, as "memory (MB)"."""
-    return "(" not in row.metric and row.metric not in NO_SHARES
-
-
-def number(row: Row, value: float) -> str:
-    """Format a number of a row: percent, points of a hundred with their sign, or as it is."""
-    if not is_share(row):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return points(value) if row.kind == DIFFERENCE else percent(value)
-
-
-def interval(row: Row) -> str:
-    """Format the 95 % interval of a row."""
-    if row.low is None or row.high is None:
-        return "none"
-    return f"{number(row, row.low)} to {number(row, row.high)}"
-
-
-def probability(value: float | None) -> str:
-    """Format a p-value to two digits that count; small ones as a bound."""
-    if value is None:
-        return NONE
-    return "<0.001" if value < 0.001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
-
-
-def metric(row: Row) -> str:
-    """Return a metric's name, with the unit of its numbers."""
-    spelt = row.metric[:1].upper() + row.metric[1:].replace("_", " ")
-    name = METRIC_NAMES.get(row.metric, spelt)
-    if not is_share(row):
-        return name
-    return f"{name}, points" if row.kind == DIFFERENCE else f"{name}, %"
-
-
-def field_text(row: Row, name: str) -> str:
-    """Return what a field of a row says to a reader; a protocol names what it leaks."""
-    value = str(getattr(row, name))
-    if name == "protocol" and row.leaks:
-        return f"{value} (leaks {', '.join(leaks(row))})"
-    return value or NONE
-
-
-def leaks(row: Row) -> list[str]:
-    """Return what a row's protocol does not promise."""
-    return [name.strip() for name in row.leaks.split(",") if name.strip()]
-
-
 def varying(rows: Sequence[Row], name: str) -> bool:
     """Return whether a field differs among rows."""
     return len({field_text(row, name) for row in rows}) > 1
 
 
-def said_once(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return what is the same for all rows, as pairs of heading and value."""
-    found = [(FIELDS[n], field_text(rows[0], n)) for n in SAID if rows and not varying(rows, n)]
-    if rows and rows[0].chance is not None and not _differs(rows, "chance"):
-        unit = " %" if is_share(rows[0]) else ""
-        found.append(("Chance", number(rows[0], rows[0].chance) + unit))
+def said_once(shown: Table | Figure) -> list[tuple[str, str]]:
+    """Return what is the same for all rows and in no column, as pairs of heading and value."""
+    rows = shown.rows
+    in_columns = fields_shown(shown) if isinstance(shown, Table) else []
+    same = [name for name in FIELDS if name not in in_columns and not varying(rows, name)]
+    found = [(FIELDS[name], field_text(rows[0], name)) for name in same if rows]
+    chances = {row.chance: row for row in rows if row.chance is not None}
+    if len(chances) == 1:
+        chance, row = chances.popitem()
+        found.append(("Chance", number(row, chance) + (" %" if is_share(row) else "")))
     return [(heading, value) for heading, value in found if value != NONE]
 
 
 def fields_shown(table: Table) -> list[str]:
-    """Return the fields that have a column: those asked for, and every other that differs."""
+    """Return the fields that have a column: what differs, first what was asked for.
+
+    Where nothing differs that is the first one asked for.
+    """
     asked = [name for name in table.shown if name in FIELDS]
-    return asked + [n for n in FIELDS if n not in asked and varying(table.rows, n)]
+    names = dict.fromkeys([*asked, *FIELDS])
+    return [name for name in names if varying(table.rows, name)] or asked[:1]
+
+
+def lines(table: Table) -> list[Row]:
+    """Return the row of every line: each, or those of the first metric where the others join them.
+
+    Several metrics of one result share a line.
+    """
+    rows = table.rows
+    found = [row for row in rows if row.metric == rows[0].metric]
+    results = {_result(row) for row in found}
+    places = {(_result(row), row.metric) for row in rows}
+    joined = len(places) == len(rows) and all(_result(row) in results for row in rows)
+    return found if joined else list(rows)
+
+
+def _result(row: Row) -> Row:
+    """Return a row without its number: rows of one result differ in nothing else."""
+    plain = replace(row, metric="", value=0.0, low=None, high=None, chance=None)
+    return replace(plain, p=None, p_adjusted=None, note="")
 
 
 def columns(table: Table) -> list[Column]:
-    """Return the columns of a table that has a line per row."""
-    rows = table.rows
+    """Return the columns of a table that has a line per result."""
+    shown = lines(table)
     found = [_field_column(name) for name in fields_shown(table)]
-    if len({metric(row) for row in rows}) > 1:
+    if len({metric(row) for row in shown}) > 1:
         found.append(Column("Metric", lambda row: Cell(metric(row), metric(row))))
-        heading = "Value"
+        heading = VALUE
     else:
-        heading = metric(rows[0]) if rows else "Value"
+        heading = metric(shown[0]) if shown else VALUE
     found.append(Column(heading, lambda row: Cell(number(row, row.value), row.value), True))
-    if any(row.low is not None for row in rows) or all(map(is_share, rows)):
+    if any(row.low is not None for row in shown) or all(map(is_share, shown)):
         found.append(Column(INTERVAL, lambda row: Cell(interval(row), _width(row)), True))
-    found += [column for name, column in OPTIONAL if any(getattr(row, name) for row in rows)]
-    return found + ([CHANCE] if _differs(rows, "chance") else [])
+    found += _other_metrics(table, shown)
+    found += [column for name, column in OPTIONAL if any(getattr(row, name) for row in shown)]
+    return found + ([CHANCE] if _differs(shown, "chance") else [])
+
+
+def _other_metrics(table: Table, shown: Sequence[Row]) -> list[Column]:
+    """Return a column for every metric that shares the lines of the first, with its interval."""
+    others: dict[str, dict[Row, Row]] = {}
+    for row in table.rows if len(shown) < len(table.rows) else ():
+        if row.metric != shown[0].metric:
+            others.setdefault(metric(row), {})[_result(row)] = row
+    return [_metric_column(heading, found) for heading, found in others.items()]
+
+
+def _metric_column(heading: str, found: Mapping[Row, Row]) -> Column:
+    def cell(row: Row) -> Cell:
+        other = found.get(_result(row))
+        if other is None:
+            return Cell(NONE, -WIDEST)
+        ends = f" ({interval(other)})" if other.low is not None else ""
+        return Cell(f"{number(other, other.value)}{ends}", other.value)
+
+    return Column(heading, cell, True)
 
 
 def _differs(rows: Sequence[Row], name: str) -> bool:
-    return len({getattr(row, name) for row in rows}) > 1
+    return len({getattr(row, name) for row in rows} - {None}) > 1
 
 
 def _field_column(name: str) -> Column:
@@ -147,19 +138,6 @@ def _natural(row: Row, name: str) -> str | float:
     """Sort a setting by its number, so that 5 comes before 10."""
     found = setting_number(row.setting) if name == "setting" else None
     return field_text(row, name).lower() if found is None else found
-
-
-def setting_number(setting: str) -> float | None:
-    """Return the number that a setting gives, "clips=5" or "noise:10"; None where it gives none."""
-    try:
-        return float(setting.replace(":", "=").rpartition("=")[2])
-    except ValueError:
-        return None
-
-
-def setting_name(setting: str) -> str:
-    """Return what a setting sets: "clips" of "clips=5"."""
-    return setting.replace(":", "=").partition("=")[0]
 
 
 def _width(row: Row) -> float:

@@ -16,9 +16,9 @@ from ser_generalize.benchmark.grid import folder_name
 from ser_generalize.benchmark.part import Study
 from ser_generalize.cell import Cell
 from ser_generalize.command import progress_bar
-from ser_generalize.experiment import collect, share_of, workers_of
+from ser_generalize.experiment import collect, workers_of
 from ser_generalize.files import staged
-from ser_generalize.groups import Material, Task
+from ser_generalize.groups import Material, Task, group_size, make_groups
 from ser_generalize.heads import parse_head
 from ser_generalize.labels import EMOTIONS
 from ser_generalize.launch import joined, single_threads
@@ -118,11 +118,12 @@ def _curve(reader: Reader, cell: Cell) -> dict[Condition, list[FoldResult]]:
     """Return the results of every fold, seed and draw, by what is known of the test speakers."""
     material, folds, accelerator = reader.material(cell), reader.folds(cell), joined()
     known = list(_conditions(material))
-    groups = share_of(material, folds, accelerator)
+    workers = workers_of(accelerator)
+    groups = make_groups(folds, cell.seeds, group_size(material), workers)
     results: dict[Condition, list[FoldResult]] = {}
     with (
         progress_bar(len(groups), f"curve, {cell.protocol}", "group") as bar,
-        single_threads(workers_of(accelerator)) as pool,
+        single_threads(workers) as pool,
     ):
         for scored in pool.map(lambda tasks: list(_scored(material, tasks, known)), groups):
             for condition, result in scored:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from ser_generalize.benchmark.columns import is_share, metric
 from ser_generalize.benchmark.sections import DIFFERENCE, Row
+from ser_generalize.benchmark.wording import is_share, metric
 from ser_generalize.figures import INK, MUTED, RULE
 
 # Told apart by people with any colour vision, on white, on black and printed in grey: neighbours

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from ser_generalize.command import progress_bar
 from ser_generalize.errors import InputError
 from ser_generalize.experiment import Progress, train_cell
 from ser_generalize.launch import in_step
-from ser_generalize.predictions import Predictions, read_predictions
+from ser_generalize.predictions import Predictions, read_about, read_predictions
 from ser_generalize.reader import Reader, order
 from ser_generalize.run import DONE, check_run
 
@@ -41,6 +42,13 @@ class Grid:
     def is_finished(self) -> bool:
         """Whether all is finished that can be."""
         return all(cell in self.impossible for cell in self.todo)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the finished runs say that their reader must know, and how many of them do."""
+        finished = [folder for folder in self.folders.values() if (folder / DONE).is_file()]
+        said = Counter(note for folder in finished for note in read_about(folder).notes)
+        return [f"{note} ({count} of {len(finished)} runs)" for note, count in said.most_common()]
 
     def missing(self, part: Part) -> list[str]:
         """Return a line for every cell of a part that has no predictions, and why."""
@@ -109,7 +117,7 @@ def title(cell: Cell) -> str:
     ]
     few = [" ".join(cell.corpora)] if len(cell.corpora) < 4 else [f"{len(cell.corpora)} corpora"]
     said = [cell.protocol, f"labels {cell.labels}", f"train on {cell.train_on}", cell.sampler]
-    return ", ".join([*said, *unusual, *few, cell.embeddings.name])
+    return ", ".join([*said, *unusual, *cell.alternatives, *few, cell.embeddings.name])
 
 
 def run_grid(grid: Grid, reader: Reader, accelerator: Accelerator) -> Grid:

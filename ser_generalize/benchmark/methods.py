@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ser_generalize import __version__
-from ser_generalize.benchmark.columns import leaks
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.sections import POOLED, Row
+from ser_generalize.benchmark.wording import leaks
 from ser_generalize.hub import is_hub_id
 from ser_generalize.labels import LABEL_SETS
 from ser_generalize.protocols import LEAKS, PROTOCOLS

@@ -13,7 +13,8 @@ import matplotlib
 from matplotlib.figure import Figure as Drawing
 
 from ser_generalize.benchmark.drawing import SERIES
-from ser_generalize.benchmark.plots import curve, intervals, matrix, ranks, scatter
+from ser_generalize.benchmark.plots import curve, intervals, matrix
+from ser_generalize.benchmark.rankings import ranks, scatter
 from ser_generalize.benchmark.sections import Figure, Kind
 from ser_generalize.figures import ACCENT, DPI, INK, MUTED, RULE
 

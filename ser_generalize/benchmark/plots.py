@@ -1,15 +1,13 @@
 """The kinds of figures that a study is told with, drawn from rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Rectangle
 
-from ser_generalize.benchmark import columns
-from ser_generalize.benchmark.columns import FIELDS, field_text, number
+from ser_generalize.benchmark import columns, wording
 from ser_generalize.benchmark.drawing import (
     PAGE,
     SIZE,
@@ -24,6 +22,7 @@ from ser_generalize.benchmark.drawing import (
     unit,
 )
 from ser_generalize.benchmark.sections import DIFFERENCE, Figure, Row
+from ser_generalize.benchmark.wording import FIELDS, field_text, number
 from ser_generalize.figures import ACCENT, INK, MUTED, RULE
 from ser_generalize.statistics import MACRO_AVERAGE
 
@@ -147,10 +146,10 @@ def curve(figure: Figure) -> Drawing:
 def _panels(figure: Figure) -> Mapping[str, list[Row]]:
     panels: dict[str, list[Row]] = {}
     by_x = figure.x not in ("setting", figure.series)
-    several = {columns.setting_name(row.setting) for row in figure.rows}
+    several = {wording.setting_name(row.setting) for row in figure.rows}
     for row in figure.rows:
         parts = [field_text(row, figure.x)] if by_x else []
-        parts += [columns.setting_name(row.setting)] if len(several) > 1 else []
+        parts += [wording.setting_name(row.setting)] if len(several) > 1 else []
         panels.setdefault(", ".join(parts), []).append(row)
     return {"": panels.popitem()[1]} if len(panels) == 1 else panels
 
@@ -179,18 +178,18 @@ def _lines(axes: Axes, rows: Sequence[Row], names: Sequence[str], by: str) -> No
         axes.axhline(0, color=MUTED, lw=0.9)
     axes.set_xticks([places[one] for one in settings], [_tick(one) for one in settings])
     axes.grid(axis="y", color=RULE, lw=0.5)
-    axes.set_xlabel(columns.setting_name(settings[0]))
+    axes.set_xlabel(wording.setting_name(settings[0]))
 
 
 def _in_order(settings: set[str]) -> list[str]:
     """Sort settings by their number; one without, as "clips=all", comes last."""
-    numbers = {one: columns.setting_number(one) for one in settings}
+    numbers = {one: wording.setting_number(one) for one in settings}
     return sorted(settings, key=lambda one: (numbers[one] is None, numbers[one] or 0, one))
 
 
 def _along(settings: Sequence[str]) -> dict[str, float]:
     """Place settings: by their numbers where all have one and steps are alike, else evenly."""
-    numbers = [columns.setting_number(one) for one in settings]
+    numbers = [wording.setting_number(one) for one in settings]
     known = [one for one in numbers if one is not None]
     steps = np.diff(known)
     if len(known) == len(numbers) and len(steps) and steps.max() <= 4 * steps.min():
@@ -199,111 +198,5 @@ def _along(settings: Sequence[str]) -> dict[str, float]:
 
 
 def _tick(setting: str) -> str:
-    found = columns.setting_number(setting)
+    found = wording.setting_number(setting)
     return f"{found:g}" if found is not None else setting.replace(":", "=").rpartition("=")[2]
-
-
-def ranks(figure: Figure) -> Drawing:
-    """Draw mean ranks on one line, the best left; a bar joins those that differ by no more.
-
-    That is the critical-difference diagram of Demsar (2006, J. Mach. Learn. Res. 7).
-    """
-    rows = sorted(figure.rows, key=lambda row: row.value)
-    bars = list(_cliques([row.value for row in rows], figure.limit or 0))
-    left = -(-len(rows) // 2)
-    first = 0.35 + 0.16 * len(bars)
-    made, axes = drawing(0.9 + 0.22 * (first / 0.16 * 0.5 + left))
-    low, high = 1.0, float(max(len(rows), 2))
-    for place, row in enumerate(rows):
-        here = place < left
-        depth = first + 0.42 * (place if here else len(rows) - 1 - place) + 0.4
-        end = low - 0.12 * (high - low) if here else high + 0.12 * (high - low)
-        axes.plot([row.value, row.value, end], [0, depth, depth], color=MUTED, lw=0.8)
-        axes.plot(row.value, 0, "o", ms=4.5, color=ACCENT, zorder=3)
-        text = f"{field_text(row, figure.series)} ({row.value:.2f})"
-        axes.annotate(
-            text, (end, depth), (-4 if here else 4, 0), textcoords="offset points",
-            ha="right" if here else "left", va="center", color=INK, fontsize=SIZE,
-        )  # fmt: skip
-    for number_of_bar, (start, stop) in enumerate(bars):
-        height = 0.22 + 0.16 * number_of_bar
-        axes.plot([start - 0.03, stop + 0.03], [height, height], color=INK, lw=2.6,
-                  solid_capstyle="round")  # fmt: skip
-    _rank_axis(axes, low, high, figure.limit, first + 0.42 * left + 0.3)
-    return made
-
-
-def _rank_axis(axes: Axes, low: float, high: float, limit: float | None, bottom: float) -> None:
-    span = high - low
-    axes.set(xlim=(low - 0.45 * span, high + 0.45 * span), ylim=(bottom, -1.15))
-    axes.spines[:].set_visible(False)
-    axes.set(xticks=[], yticks=[])
-    axes.plot([low, high], [0, 0], color=INK, lw=1)
-    for rank in range(int(low), int(high) + 1):
-        axes.plot([rank, rank], [-0.1, 0], color=INK, lw=1)
-        axes.text(rank, -0.18, str(rank), ha="center", va="bottom", fontsize=SIZE, color=INK)
-    if limit is not None:
-        end = min(low + limit, high + 0.4 * span)
-        axes.plot([low, end], [-0.72, -0.72], color=MUTED, lw=1.4)
-        text = f"critical difference {limit:.2f}"
-        axes.text(low, -0.8, text, ha="left", va="bottom", fontsize=SIZE, color=MUTED)
-
-
-def _cliques(values: Sequence[float], limit: float) -> Iterator[tuple[float, float]]:
-    """Yield the ends of every largest group of sorted ranks that lies within the limit."""
-    reached = -1
-    for start, value in enumerate(values):
-        stop = max(end for end, other in enumerate(values) if other - value <= limit)
-        if stop > start and stop > reached:
-            reached = stop
-            yield value, values[stop]
-
-
-def scatter(figure: Figure) -> Drawing:
-    """Draw numbers over a cost in `setting`, each named; the line joins those that none beats."""
-    rows = [(found, row) for row in figure.rows if (found := _cost(row, figure.x)) is not None]
-    made, axes = drawing(3.2, 5.6)
-    names = distinct(field_text(row, figure.series) for _, row in rows)
-    for cost, row in rows:
-        series, times = names.index(field_text(row, figure.series)), unit(row)
-        if row.low is not None and row.high is not None:
-            axes.vlines(cost, times * row.low, times * row.high, color=colour(series), lw=1.2)
-        axes.plot(cost, times * row.value, mark(series), ms=5.5, color=colour(series),
-                  mec="#ffffff", mew=0.6)  # fmt: skip
-        axes.annotate(names[series], (cost, times * row.value), (7, -9),
-                      textcoords="offset points", fontsize=SIZE, color=INK)  # fmt: skip
-    best = list(_frontier(rows))
-    axes.plot([cost for cost, _ in best], [unit(row) * row.value for _, row in best], color=MUTED,
-              lw=0.9, ls=(0, (3, 2)), zorder=0)  # fmt: skip
-    costs = [cost for cost, _ in rows]
-    if min(costs, default=0) > 0 and max(costs) > 20 * min(costs):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.14)
-    axes.set_ylim(*limits(figure.rows))
-    axes.grid(color=RULE, lw=0.5)
-    axes.minorticks_off()
-    axes.set_xlabel(FIELDS.get(figure.x, figure.x.replace("_", " ")))
-    axes.set_ylabel(axis_label(figure.rows))
-    return made
-
-
-def _cost(row: Row, name: str) -> float | None:
-    """Return the number that a setting gives under a name, or its only one."""
-    given = dict(part.replace(":", "=").split("=", 1) for part in row.setting.split(",")
-                 if "=" in part or ":" in part)  # fmt: skip
-    text = given.get(name, next(iter(given.values()), "")) if given else row.setting
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _frontier(rows: Sequence[tuple[float, Row]]) -> Iterator[tuple[float, Row]]:
-    """Yield, from the cheapest on, every row that beats all cheaper ones."""
-    best = -np.inf
-    for _, same in groupby(sorted(rows, key=lambda one: one[0]), key=lambda one: one[0]):
-        cost, row = max(same, key=lambda one: one[1].value)
-        if row.value > best:
-            best = row.value
-            yield cost, row

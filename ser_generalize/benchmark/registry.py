@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from ser_generalize.benchmark.adaptation import ADAPTATION
 from ser_generalize.benchmark.generalise import GENERALISE
+from ser_generalize.benchmark.honesty import HONESTY
 from ser_generalize.benchmark.paper import GRID
 from ser_generalize.benchmark.part import Part
+from ser_generalize.benchmark.people import GROUPS
 from ser_generalize.errors import one_of
 
 PARTS = {
@@ -14,6 +16,8 @@ PARTS = {
         GRID,
         GENERALISE,
         ADAPTATION,
+        HONESTY,
+        GROUPS,
     )
 }
 

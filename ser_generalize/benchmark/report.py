@@ -7,9 +7,18 @@ from typing import TypeVar
 
 from ser_generalize import __version__
 from ser_generalize.benchmark.findings import best_findings
+from ser_generalize.benchmark.folder import (
+    CARD,
+    FIGURES,
+    FILES,
+    PAGE,
+    PLACEHOLDER,
+    RESULTS,
+    TABLES,
+)
 from ser_generalize.benchmark.methods import commands, tested
 from ser_generalize.benchmark.part import Study
-from ser_generalize.benchmark.results import RESULTS, section_rows, write_rows
+from ser_generalize.benchmark.results import section_rows, write_rows
 from ser_generalize.benchmark.sections import ROW_SCHEMA, Figure, Section, Table
 from ser_generalize.benchmark.study_page import lead, study_page
 from ser_generalize.benchmark.tables import latex, markdown
@@ -19,13 +28,6 @@ from ser_generalize.hub import render_card
 from ser_generalize.report import check_out
 
 Shown = TypeVar("Shown", Table, Figure)
-
-PAGE, TABLES, FIGURES, CARD = "report.html", "tables", "figures", "README.md"
-FILES = (
-    *(PAGE, RESULTS, CARD),
-    *(TABLES, f"{TABLES}/*.md", f"{TABLES}/*.tex"),
-    *(FIGURES, f"{FIGURES}/*.svg", f"{FIGURES}/*.png"),
-)
 
 
 def write_report(out: Path, study: Study, sections: Sequence[Section]) -> None:
@@ -90,5 +92,6 @@ def _card(study: Study, sections: Sequence[Section]) -> str:
         tested=tested(rows),
         commands=commands(study),
         columns=ROW_SCHEMA.names,
+        placeholder=PLACEHOLDER,
         version=__version__,
     )

@@ -10,8 +10,6 @@ import pyarrow.parquet as pq
 from ser_generalize.benchmark.sections import ROW_SCHEMA, Row, Section
 from ser_generalize.errors import InputError
 
-RESULTS = "results.parquet"
-
 
 def section_rows(sections: Iterable[Section]) -> list[Row]:
     """Return the rows of all tables and figures, each once, in the order of the page."""

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ser_generalize import __version__
-from ser_generalize.benchmark.part import Study
+from ser_generalize.benchmark.part import BUDGET, Study
 from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell, Data
 from ser_generalize.dataset import fingerprint
 from ser_generalize.embeddings import find_store, read_manifest
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import write_text, writing
+from ser_generalize.heads import DEFAULT_HEAD
 from ser_generalize.reader import Reader
 
 STUDY = "study.json"
@@ -26,11 +27,11 @@ class Asked:
 
     dataset: str
     embeddings: Sequence[str]
-    corpora: Sequence[str]
-    languages: Sequence[str]
-    head: str
-    seeds: int
-    budget: float
+    corpora: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    head: str = DEFAULT_HEAD
+    seeds: int = 1
+    budget: float = BUDGET
 
 
 def open_study(asked: Asked, reader: Reader) -> Study:

@@ -5,22 +5,24 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ser_generalize import __version__
-from ser_generalize.benchmark import columns
+from ser_generalize.benchmark import columns, wording
 from ser_generalize.benchmark.findings import best_findings
 from ser_generalize.benchmark.methods import commands, methods, tested
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.results import section_rows
 from ser_generalize.benchmark.sections import DIFFERENCE, POOLED, Figure, Row, Section, Table
 from ser_generalize.page import environment, sentence
-from ser_generalize.protocols import LEAKS, PROTOCOLS
+from ser_generalize.protocols import LEAKS
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, Estimate, Interval
 
 TITLE = "What does it take to generalise?"
 SCRIPT = "sort.js.jinja"
-OPEN = 14  # rows: a longer table that a figure stands for is folded
+OPEN = 8  # lines: a longer table of a figure's numbers is folded
 LIMITS = (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8)  # of an axis of differences
+FINDINGS = 3  # of a section that are shown at once
 CHARTED = 60  # rows: a longer table has no chart beside its numbers
 
 
@@ -28,14 +30,15 @@ def study_page(study: Study, sections: Sequence[Section], drawn: Mapping[str, st
     """Return the page as HTML, everything escaped; `drawn` are the figures' SVGs by name."""
     rows, made = section_rows(sections), environment()
     made.globals.update({helper.__name__: helper for helper in HELPERS})
-    made.globals.update(headings=columns.FIELDS, interval_heading=columns.INTERVAL)
+    made.globals.update(headings=wording.FIELDS, interval_heading=wording.INTERVAL)
+    made.globals.update(value_heading=columns.VALUE, findings_shown=FINDINGS)
     made.globals["averages"] = (MACRO_AVERAGE, POOLED)
     script = made.get_template(SCRIPT).render()
-    anchored = [(_anchor(number, one), one) for number, one in enumerate(sections, 1)]
+    anchored = told(sections)
     return made.get_template("study.html.jinja").render(
         title=TITLE,
         lead=lead(study, rows),
-        findings=best_findings(sections),
+        findings=best_findings([one for _, one in anchored]),
         sections=anchored,
         anchors={(one.part, one.title): anchor for anchor, one in anchored},
         drawn=drawn,
@@ -85,9 +88,9 @@ class Chart:
 
 def chart(table: Table) -> Chart | None:
     """Return the axis of the chart beside a table's numbers, None where there can be none."""
-    rows = table.rows
+    rows = columns.lines(table)
     kinds = {row.kind for row in rows}
-    if len(kinds) != 1 or len(rows) > CHARTED or not all(map(columns.is_share, rows)):
+    if len(kinds) != 1 or len(rows) > CHARTED or not all(map(wording.is_share, rows)):
         return None
     if kinds != {DIFFERENCE}:
         return Chart("", 0, 100, ["0", "25", "50", "75", "100"])
@@ -112,14 +115,8 @@ def estimate(row: Row) -> Estimate:
 
 def warnings(table: Table | Figure) -> list[str]:
     """Return what the protocols of a table do not promise, a sentence each."""
-    found = dict.fromkeys(leak for row in table.rows for leak in columns.leaks(row))
+    found = dict.fromkeys(leak for row in table.rows for leak in wording.leaks(row))
     return [LEAKS.get(leak, f"Not kept apart in training and test: {leak}.") for leak in found]
-
-
-def protocol_titles(table: Table) -> list[str]:
-    """Return the protocols of a table in words."""
-    names = dict.fromkeys(row.protocol for row in table.rows if row.protocol)
-    return [PROTOCOLS[name].title if name in PROTOCOLS else name for name in names]
 
 
 def shade(row: Row, rows: Sequence[Row]) -> str:
@@ -129,41 +126,59 @@ def shade(row: Row, rows: Sequence[Row]) -> str:
     return f"{100 * abs(row.value) / (max(abs(one.value) for one in rows) or 1):.1f}"
 
 
-def numbers(section: Section) -> list[Table]:
-    """Return the tables of a section, and one for every figure that shows more than they do."""
-    tables = list(section.tables)
-    for figure in section.figures:
-        if set(figure.rows) - {row for table in tables for row in table.rows}:
-            tables.append(_as_table(figure))
-    return tables
+def told(sections: Sequence[Section]) -> list[tuple[str, Section]]:
+    """Return the sections that say or show something, with their ids in the page."""
+    shown = (one for one in sections if one.findings or section_rows([one]))
+    return [(_anchor(number, one), one) for number, one in enumerate(shown, 1)]
+
+
+def blocks(section: Section) -> list[tuple[Figure | None, Table | None]]:
+    """Return figures, each with the table of its numbers, and then the tables without a figure.
+
+    A figure whose numbers are in no table is followed by one that is made of them.
+    """
+    left, found = [one for one in section.tables if one.rows], list[tuple[Any, Any]]()
+    held = [set(table.rows) for table in section.tables]
+    for figure in (one for one in section.figures if one.rows):
+        mine = [one for one in left if set(figure.rows) <= set(one.rows)][:1]
+        if not mine and not any(set(figure.rows) <= rows for rows in held):
+            mine = [_as_table(figure)]
+        found.append((figure, mine[0] if mine else None))
+        left = [one for one in left if one not in mine]
+    return found + [(None, table) for table in left]
 
 
 def _as_table(figure: Figure) -> Table:
-    shown = tuple(name for name in (figure.x, figure.series) if name in columns.FIELDS)
+    shown = tuple(name for name in (figure.x, figure.series) if name in wording.FIELDS)
     by = (figure.x, figure.series) if figure.kind == "matrix" else ("", "")
     return Table(figure.name, figure.title, "", figure.rows, shown, *by)
 
 
-def folded(table: Table, section: Section) -> bool:
-    """Return whether a table is folded: it is long, and figures show what it holds."""
-    return bool(section.figures) and len(table.rows) > OPEN
+def as_sentence(text: str) -> str:
+    """Start a text with a capital and end it with a full stop."""
+    return sentence(text) if text.endswith((".", "!", "?")) else f"{sentence(text)}."
+
+
+def folded(table: Table, figure: Figure | None) -> bool:
+    """Return whether a table is folded: it is long, and a figure shows what it holds."""
+    return len(columns.lines(table)) > (OPEN if figure else CHARTED)
 
 
 HELPERS = (  # what the template calls
+    blocks,
     chart,
     columns.columns,
-    columns.interval,
+    wording.interval,
     columns.is_matrix,
+    columns.lines,
     columns.matrix,
-    columns.metric,
+    wording.metric,
     columns.notes,
-    columns.number,
-    numbers,
+    wording.number,
     columns.said_once,
     estimate,
     folded,
-    protocol_titles,
-    sentence,
+    as_sentence,
     shade,
     warnings,
 )

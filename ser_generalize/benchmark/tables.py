@@ -4,19 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ser_generalize.benchmark.columns import (
-    FIELDS,
-    NONE,
-    columns,
-    interval,
-    is_matrix,
-    matrix,
-    metric,
-    notes,
-    number,
-    said_once,
-)
+from ser_generalize.benchmark.columns import columns, is_matrix, lines, matrix, notes, said_once
 from ser_generalize.benchmark.sections import Row, Table
+from ser_generalize.benchmark.wording import FIELDS, NONE, interval, metric, number
 from ser_generalize.statistics import METHOD
 
 LATEX = {
@@ -36,9 +26,9 @@ class Lines:
 
 def markdown(table: Table) -> str:
     """Return a table as GitHub-flavoured Markdown, with all that its reader must know."""
-    lines = _lines(table)
-    rule = ["---:" if right else "---" for right in lines.numeric]
-    shown = [[_plain(text) for text in line] for line in (lines.head, *lines.body)]
+    made = _lines(table)
+    rule = ["---:" if right else "---" for right in made.numeric]
+    shown = [[_plain(text) for text in line] for line in (made.head, *made.body)]
     grid = "\n".join("| " + " | ".join(line) + " |" for line in (shown[0], rule, *shown[1:]))
     above = [f"**{_plain(table.title)}.** {_plain(table.caption)}".strip(), _plain(_said(table))]
     below = [f"*{_plain(line)}*" for line in _below(table)]
@@ -47,8 +37,8 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """Return a table as LaTeX for booktabs, with a caption that says all and a label."""
-    lines = _lines(table)
-    head, *body = [" & ".join(map(escape, line)) + r" \\" for line in (lines.head, *lines.body)]
+    made = _lines(table)
+    head, *body = [" & ".join(map(escape, line)) + r" \\" for line in (made.head, *made.body)]
     about = [f"{table.title}.", table.caption, _said(table), *_below(table)]
     return "\n".join(
         [
@@ -56,7 +46,7 @@ def latex(table: Table) -> str:
             r"\begin{table}",
             rf"\caption{{{escape(' '.join(filter(None, about)))}}}",
             rf"\label{{tab:{re.sub(r'[^a-z0-9-]', '-', table.name.lower())}}}",
-            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in lines.numeric)}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in made.numeric)}}}",
             r"\toprule",
             head,
             r"\midrule",
@@ -81,7 +71,7 @@ def _plain(text: str) -> str:
 
 def _said(table: Table) -> str:
     """Return what is the same for all rows of a table, as one sentence."""
-    said = [f"{heading.lower()} {value}" for heading, value in said_once(table.rows)]
+    said = [f"{heading.lower()} {value}" for heading, value in said_once(table)]
     if is_matrix(table):
         said = [f"{metric(table.rows[0])} with its 95 % interval", *said]
     text = "; ".join(said)
@@ -101,7 +91,7 @@ def _lines(table: Table) -> Lines:
     return Lines(
         [column.heading for column in shown],
         [column.numeric for column in shown],
-        [[column.cell(row).text for column in shown] for row in table.rows],
+        [[column.cell(row).text for column in shown] for row in lines(table)],
     )
 
 

@@ -213,7 +213,7 @@ def _notes(plan: Plan, games: Mapping[str, Game], study: Study) -> list[str]:
     few = [f"{name} ({count})" for name, count in classes.items() if count < max(classes.values())]
     notes = [
         f"every set was trained on once{seeds}; intervals do not cover what another seed changes",
-        "training on nothing is worth 1/K, with the K classes that the tested corpus holds; a class "
+        "training on nothing is worth 1/K for the K classes that the tested corpus holds; a class "
         "that a set lacks has recall 0",
     ]
     if few:
