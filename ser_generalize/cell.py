@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ser_generalize import __version__, heads
 from ser_generalize.adapt import domains, parse_adapt
+from ser_generalize.augment import UNDEGRADED
 from ser_generalize.dataset import fingerprint, load_clips
 from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
@@ -32,6 +33,7 @@ from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
 from ser_generalize.protocols import make_folds as folds_of
 from ser_generalize.resampling import BATCHES, SAMPLERS
+from ser_generalize.shards import check_same
 from ser_generalize.training import CROSS_ENTROPY, FOCAL, LOSSES, Recipe
 
 ALL_LANGUAGES = "all"
@@ -66,6 +68,7 @@ class Cell:
     train_on: str = EACH
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
     languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
+    test_embeddings: Path | None = None  # of the same clips, degraded: what is tested on
 
     def check(self) -> None:
         """Raise InputError for a name that means nothing, before any data is read."""
@@ -82,6 +85,11 @@ class Cell:
         one_of("loss", self.loss, LOSSES)
         one_of("--stop", self.stop, STOPS)
         parse_adapt(self.adapt)
+        if self.test_embeddings and self.adapt != PLAIN:
+            raise InputError(
+                f"--test-embeddings is for --adapt {PLAIN}, not {self.adapt}: the unlabelled clips "
+                "that adapt are those of --embeddings"
+            )
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
@@ -148,6 +156,7 @@ class Data:
     notes: Notes
     others: Dataset
     whole: Dataset  # all clips of the corpora, whatever their label and language
+    degraded: str = UNDEGRADED  # how, what is tested on
 
     @cached_property
     def corpora(self) -> dict[str, str]:
@@ -214,7 +223,8 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     numbers = np.array([classes.index(label) for _, label in kept])
     labelled = {clip_id for clip_id, *_ in inside}
     others = _others(cell, clips, labelled | skipped)
-    return Data(chosen, classes, numbers, store, spoken + notes, others, whole)
+    degraded = _check_tested(cell, store)
+    return Data(chosen, classes, numbers, store, spoken + notes, others, whole, degraded)
 
 
 def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
@@ -228,11 +238,25 @@ def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
 def read_features(cell: Cell, data: Data) -> heads.Features:
     """Return the clip-normalised embeddings of a cell's clips, in the same order, then the others'.
 
-    Raises InputError where the store lacks a clip or holds it for other audio.
+    Where a cell is tested on other embeddings, these of its clips follow, in the same order again.
+    Raises InputError where a store lacks a clip or holds it for other audio.
     """
     ids, hashes = ([*data.clips[name], *data.others[name]] for name in ("clip_id", "sha256"))
     _, values = read_embeddings(cell.embeddings, ids, hashes)
+    if cell.test_embeddings:
+        known = len(data.clips)
+        _, tested = read_embeddings(cell.test_embeddings, ids[:known], hashes[:known])
+        values = np.concatenate([values, tested])
     return heads.clip_normalised(values)
+
+
+def _check_tested(cell: Cell, store: StoreKey) -> str:
+    """Return how the tested embeddings are degraded; they may differ in nothing else."""
+    if cell.test_embeddings is None:
+        return UNDEGRADED
+    tested, _ = read_manifest(cell.test_embeddings)
+    check_same(cell.test_embeddings, tested, replace(store, degradation=tested.degradation))
+    return tested.degradation
 
 
 def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
@@ -365,4 +389,5 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "unlabelled": data.unlabelled,
         "seeds": cell.seeds,
         "recipe": asdict(cell.recipe),
+        "degraded": data.degraded,
     }

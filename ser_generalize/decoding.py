@@ -15,23 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.audio import BadAudioError, decode_clip
+from ser_generalize.augment import UNDEGRADED, degrade
 from ser_generalize.errors import InputError
 
+Audio = tuple[str, bytes]  # a clip's id and its file
 Decoded = list["NDArray[np.float32] | str"]  # a clip's samples, or why it is unusable
 
 T = TypeVar("T")
 
 
-def decode(clips: Sequence[bytes]) -> Decoded:
-    """Decode the audio bytes of some clips to 16-kHz mono samples, or say why one is unusable."""
-    return [_decode(data) for data in clips]
+def decode(clips: Sequence[Audio], degradation: str = UNDEGRADED) -> Decoded:
+    """Decode the audio of some clips to 16-kHz mono samples, or say why one is unusable."""
+    return [_decode(*clip, degradation) for clip in clips]
 
 
-def _decode(data: bytes) -> "NDArray[np.float32] | str":
+def _decode(clip_id: str, data: bytes, degradation: str) -> "NDArray[np.float32] | str":
     try:
-        return decode_clip(data)
+        wave = decode_clip(data)
     except BadAudioError as error:
         return str(error)
+    return wave if degradation == UNDEGRADED else degrade(degradation, clip_id, wave)
 
 
 class Decoders:
@@ -41,13 +44,14 @@ class Decoders:
     process that started them, however it ends.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, degradation: str = UNDEGRADED) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the device's threads
+        self._degradation = degradation
         self.peak_memory = 0.0  # GiB, of all workers together; known after they ended
         self._workers: list[Connection] = []
         for _ in range(workers):
             here, there = context.Pipe()
-            context.Process(target=_work, args=(there,), daemon=True).start()
+            context.Process(target=_work, args=(there, degradation), daemon=True).start()
             there.close()  # so that the worker's death is noticed here
             self._workers.append(here)
 
@@ -66,10 +70,10 @@ class Decoders:
                 self.peak_memory += _receive(None, worker)[1]
             worker.close()
 
-    def map(self, batches: Iterable[tuple[T, Sequence[bytes]]]) -> Iterator[tuple[T, Decoded]]:
+    def map(self, batches: Iterable[tuple[T, Sequence[Audio]]]) -> Iterator[tuple[T, Decoded]]:
         """Yield every batch decoded, in order, with what it came with."""
         if not self._workers:
-            yield from ((tag, decode(clips)) for tag, clips in batches)
+            yield from ((tag, decode(clips, self._degradation)) for tag, clips in batches)
             return
         waiting: deque[tuple[T, Connection]] = deque()
         for worker, (tag, clips) in zip(cycle(self._workers), batches, strict=False):
@@ -87,17 +91,17 @@ def peak_memory() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
 
 
-def _work(parent: Connection) -> None:
+def _work(parent: Connection, degradation: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to tell about
     try:
         while (clips := parent.recv()) is not None:
-            parent.send(decode(clips))
+            parent.send(decode(clips, degradation))
         parent.send(peak_memory())
     except (EOFError, ConnectionError):
         return  # the parent is gone
 
 
-def _ask(worker: Connection, clips: Sequence[bytes]) -> None:
+def _ask(worker: Connection, clips: Sequence[Audio]) -> None:
     try:
         worker.send(clips)
     except ConnectionError as error:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_generalize.augment import UNDEGRADED
 from ser_generalize.command import CommandParser, is_first_process, run_command
 from ser_generalize.errors import listing
 
@@ -26,6 +27,7 @@ def embed(
     settings: "Settings | None" = None,
     workers: int | None = None,
     streaming: bool = False,
+    degradation: str = UNDEGRADED,
 ) -> "Tally":
     """Embed what the store does not hold yet, and write its manifest.
 
@@ -37,7 +39,7 @@ def embed(
     from ser_generalize.engine import Job, run_job
 
     settings = settings or Settings()
-    return run_job(Job(dataset, encoder, store, corpora, settings, workers, streaming))
+    return run_job(Job(dataset, encoder, store, corpora, settings, workers, streaming, degradation))
 
 
 def parser() -> CommandParser:
@@ -60,6 +62,13 @@ def parser() -> CommandParser:
     add("--margin", type=float, metavar="S", help="seconds of silence after a clip, if short")
     add("--layers", type=int, nargs="+", metavar="N", help="only these layers (default: all)")
     add("--dtype", help="fp32, bf16 or fp16 (default: the fastest that the device is good at)")
+    add(
+        "--degrade",
+        default=UNDEGRADED,
+        metavar="KIND:N",
+        help="as a worse recording: noise:10, reverb:0.5, telephone, mp3:32, opus:12, gain:-20, "
+        "speed:1.1 (default: none)",
+    )
     add("--streaming", action="store_true", help="read the dataset where it lies, keep no copy")
     add(
         "--workers",
@@ -89,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
         ),
         arguments.workers,
         arguments.streaming,
+        arguments.degrade,
     )
     if is_first_process():
         _print_summary(tally, time.monotonic() - started, arguments.out)

@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from ser_generalize.augment import UNDEGRADED, parse_degradation
 from ser_generalize.clips import Clips, Shard, open_clips
 from ser_generalize.command import progress_bar
 from ser_generalize.decoding import Decoders, peak_memory
@@ -42,10 +43,13 @@ class Job:
     settings: Settings
     workers: int | None  # None: as many as the device has use for
     streaming: bool
+    degradation: str
 
     def check(self) -> None:
         """Raise InputError for a name or number that means nothing, before anything is loaded."""
         one_of("window", self.settings.window, WINDOWS)
+        if self.degradation != UNDEGRADED:
+            parse_degradation(self.degradation)
         one_of("dtype", self.settings.dtype or DTYPES[0], DTYPES)
         if self.workers is not None and self.workers < 0:
             raise InputError(f"--workers {self.workers} is no number of processes; give 0 or more")
@@ -57,7 +61,7 @@ def run_job(job: Job) -> Tally:
     with processes() as accelerator, ExitStack() as stack:
         first = accelerator.is_main_process
         clips, encoder = in_step(lambda: _open(job, accelerator))
-        key = _key(encoder)
+        key = _key(encoder, job.degradation)
         in_step(lambda: stack.enter_context(writable(job.store)) if first else None)
         held = in_step(lambda: held_clips(job.store, key))
         todo = _todo(clips, held)[accelerator.process_index :: accelerator.num_processes]
@@ -73,7 +77,7 @@ def _open(job: Job, accelerator: Accelerator) -> tuple[Clips, Encoder]:
     return clips, load_encoder(job.encoder, job.settings, str(accelerator.device))
 
 
-def _key(encoder: Encoder) -> StoreKey:
+def _key(encoder: Encoder, degradation: str) -> StoreKey:
     settings = encoder.settings
     assert settings.margin is not None and settings.dtype is not None
     return StoreKey(
@@ -85,6 +89,7 @@ def _key(encoder: Encoder) -> StoreKey:
         encoder.statistics,
         encoder.width,
         settings.dtype,
+        degradation,
     )
 
 
@@ -102,11 +107,13 @@ def _embed(
 ) -> Tally:
     total, show = sum(map(len, shards)), accelerator.is_local_main_process
     with (
-        Decoders(_workers(job, accelerator)) as decoders,
+        Decoders(_workers(job, accelerator), job.degradation) as decoders,
         _device_thread(accelerator) as device,
         progress_bar(total, "embed", "clip", show) as progress,
     ):
-        pipeline = Pipeline(encoder, _key(encoder), job.store, decoders, device, progress)
+        pipeline = Pipeline(
+            encoder, _key(encoder, job.degradation), job.store, decoders, device, progress
+        )
         tally = pipeline.run(clips, shards)
     tally.peak_memory = peak_memory() + decoders.peak_memory
     return tally

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from ser_generalize.adapt import parse_adapt
+from ser_generalize.augment import UNDEGRADED
 from ser_generalize.cell import FIXED, Cell, Data, describe, make_folds, read_data, read_features
 from ser_generalize.command import progress_bar
 from ser_generalize.groups import (
@@ -222,6 +223,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         train_on=cell.train_on,
         seeds=cell.seeds,
         adapt=adaptation.name,
+        degraded=data.degraded,
         loss=cell.loss,
         stop=cell.stop,
         epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
@@ -237,7 +239,12 @@ def _run_name(cell: Cell, data: Data) -> str:
     """Name a run by what it did, what tells runs apart first: tables cut long names."""
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
-    unusual = [(cell.loss, CROSS_ENTROPY), (cell.stop, FIXED), (cell.labels_from, ACTED)]
+    unusual = [
+        (data.degraded, UNDEGRADED),
+        (cell.loss, CROSS_ENTROPY),
+        (cell.stop, FIXED),
+        (cell.labels_from, ACTED),
+    ]
     adapted = parse_adapt(cell.adapt).name
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
     by += sorted(cell.alternatives)

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from ser_generalize.benchmark import sections
 from ser_generalize.calibration import calibrate_predictions, reliability
 from ser_generalize.statistics import MACRO_AVERAGE, Estimate
 from ser_generalize.summary import Group, Run, corpora, swarm
@@ -35,6 +36,8 @@ def figures(groups: Sequence[Group]) -> Iterator[tuple[str, Draw]]:
         if any(comparison.results for comparison in group.comparisons):
             yield f"group{number}-differences", partial(draw_differences, group)
     for number, run in enumerate((run for group in groups for run in group.runs), 1):
+        if run.crossed:
+            yield f"run{number}-crossed", partial(draw_crossed, run)
         yield f"run{number}-reliability", partial(draw_reliability, run)
         for corpus in run.clusters:
             stem = re.sub(r"[^\w.-]", "_", f"run{number}-{corpus}")
@@ -78,6 +81,14 @@ def draw_differences(group: Group) -> Figure:
     axes.axvline(0, color=MUTED, lw=0.8)
     axes.set_xlabel(f"UAR minus that of {group.runs[0].name}, points (95 % interval)")
     return figure
+
+
+def draw_crossed(run: Run) -> Figure:
+    """Draw UAR by the corpus trained on and the one tested."""
+    from ser_generalize.benchmark.plots import matrix  # takes its colours from here
+
+    shown = sections.Figure("crossed", "matrix", "", "", run.crossed, "trained_on", "corpus")
+    return matrix(shown)
 
 
 def draw_confusion(run: Run, corpus: str) -> Figure:

@@ -55,6 +55,10 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
         raise InputError("--final: a checkpoint's head is a network; give --head 128 or such")
     if not 0 < rate < 1:
         raise InputError(f"--error-rate {rate:g} is no share of answers; give one in (0, 1)")
+    if cell.test_embeddings:
+        raise InputError(
+            "--final: a card tells of recordings as they are; leave out --test-embeddings"
+        )
     protocol = PROTOCOLS[cell.protocol]
     if "speaker" in protocol.leaks or UNION not in protocol.train_on:
         able = [name for name, one in PROTOCOLS.items()

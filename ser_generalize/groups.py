@@ -94,7 +94,14 @@ class Material:
         fold, rows = task.fold, self.train_rows(task.fold)
         mixture, note = resample(self.cell.sampler, self.neighbours, rows, task.own_seed)
         validation = fold.validation if self.cell.stop == EARLY else fold.validation[:0]
-        return Job(fold.name, task.own_seed, mixture, rows, fold.test, validation), note
+        test = fold.test + self.tested_from
+        return Job(fold.name, task.own_seed, mixture, rows, test, validation), note
+
+    @property
+    def tested_from(self) -> int:
+        """The first row of what is tested on: other embeddings of the same clips lie at the end."""
+        clips = len(self.data.labels)
+        return len(self.features) - clips if self.cell.test_embeddings else 0
 
 
 @dataclass(frozen=True)

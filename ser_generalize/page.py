@@ -8,6 +8,9 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_generalize import __version__
+from ser_generalize.benchmark.columns import aside, matrix, notes, shade
+from ser_generalize.benchmark.sections import Table
+from ser_generalize.benchmark.wording import FIELDS, interval, metric, number
 from ser_generalize.labels import LABELS_FROM
 from ser_generalize.predictions import About
 from ser_generalize.protocols import PROTOCOLS
@@ -62,6 +65,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update({helper.__name__: helper for helper in HELPERS})
+    made.globals["headings"] = FIELDS
     made.globals["swarm"] = partial(swarm, gap=DOT_GAP)
     return made
 
@@ -120,15 +124,29 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def crossed_table(run: Run) -> Table:
+    """Return UAR by the corpus trained on and the one tested, as a matrix."""
+    title = f"UAR of {run.name} from one corpus to another"
+    return Table("crossed", title, "", run.crossed, (), "trained_on", "corpus")
+
+
 HELPERS = (  # what the template calls
+    aside,
     class_notes,
     corpora,
+    crossed_table,
     difference_limit,
     facts,
+    interval,
     macro_notes,
+    matrix,
+    metric,
     missing_intervals,
+    notes,
+    number,
     percent,
     points,
     protocol,
     sentence,
+    shade,
 )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.clips import Clips
-from ser_generalize.decoding import Decoded, Decoders
+from ser_generalize.decoding import Audio, Decoded, Decoders
 from ser_generalize.embeddings import ClipRow, Embeddings, StoreKey, add_shard
 from ser_generalize.encoder import Encoder, batches
 from ser_generalize.encoder.memory import WithinMemory
@@ -91,13 +91,14 @@ class Pipeline:
 
     def _batches(
         self, clips: Clips, shards: Iterable[Sequence[ClipRow]]
-    ) -> Iterator[tuple[Batch, list[bytes]]]:
+    ) -> Iterator[tuple[Batch, list[Audio]]]:
         for shard in shards:
             audio = clips.read(shard)
             lengths = [round(clip.duration * SAMPLING_RATE) for clip in shard]
             for cut in batches(self.encoder, lengths):
                 batch = Batch(list(shard[cut]), completes=cut.stop == len(shard))
-                yield batch, audio[cut]
+                ids = [clip.clip_id for clip in batch.clips]
+                yield batch, list(zip(ids, audio[cut], strict=True))
 
     def _embed(self, item: tuple[Batch, Decoded]) -> tuple[Batch, list[Outcome]]:
         batch, decoded = item

@@ -5,15 +5,18 @@ about the run (protocol, leaks, sampler, notes such as folds that fell back) tra
 """
 
 import json
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ser_generalize.augment import UNDEGRADED
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
 from ser_generalize.labels import ACTED
@@ -37,6 +40,8 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("label_source", pa.string()),
     ("label", pa.string()),
 )  # and one float32 column p_<class> per class, in the order of the label set
+# Of these there are few distinct values, so that millions of predictions fit into memory.
+DICTIONARIES = [name for name, kind in COLUMNS if kind == pa.string() and name != "clip_id"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class About:
     epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs
     temperature: float = 1.0  # of the probabilities, the median over folds
     labels_from: str = ACTED
+    degraded: str = UNDEGRADED  # what was tested on; heads were trained on recordings as they are
     alternatives: tuple[str, ...] = ()  # disputed mappings that were decided the other way
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     corpora: tuple[str, ...] = ()  # "ravdess 1a2b3c4d5e6f": all clips of each, not only the tested
@@ -71,6 +77,7 @@ class Predictions:
     """The predictions of one run, sorted by clip_id: one row per test clip and seed.
 
     Under a protocol that tests a clip by several models (`cross`), one per clip, fold and seed.
+    Where it was read, columns of few distinct values are dictionaries.
     """
 
     about: About
@@ -78,12 +85,26 @@ class Predictions:
 
     def column(self, name: str) -> NDArray[np.object_]:
         """Return a column as an object array, null as None, shape [n]."""
-        return np.array(self.table.column(name).to_pylist(), dtype=object)
+        codes, values = self.codes(name)
+        return np.array([*values, None], dtype=object)[codes]
+
+    def codes(self, name: str) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return a column as positions [n] in its distinct values, -1 for null, and these values.
+
+        What names few things (all columns but the clip) is read, kept and counted by this.
+        """
+        column = self.table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        encoded = column.combine_chunks()
+        codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        return codes, encoded.dictionary.to_pylist()
 
     def labels(self) -> NDArray[np.int64]:
         """Return the true class of every clip as a position in `about.classes`, shape [n]."""
+        codes, names = self.codes("label")
         position = {name: index for index, name in enumerate(self.about.classes)}
-        return np.array([position[label] for label in self.table.column("label").to_pylist()])
+        return np.array([position.get(name, -1) for name in names], dtype=np.int64)[codes]
 
     def probabilities(self) -> NDArray[np.float32]:
         """Return the class probabilities, shape [n, classes]."""
@@ -116,7 +137,7 @@ def read_predictions(run: Path) -> Predictions:
     if not path.is_file():
         raise InputError(f"{run} holds no {FILE_NAME}: give the --out folder of a finished `train`")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, read_dictionary=DICTIONARIES)
         about = _about((table.schema.metadata or {})[METADATA_KEY])
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a predictions file of this package ({error})") from error
@@ -132,9 +153,9 @@ def read_about(run: Path) -> About:
 
 
 def _about(metadata: bytes) -> About:
-    fields = json.loads(metadata)
+    fields = {"alternatives": (), "corpora": (), **json.loads(metadata)}  # later additions
     names = ("classes", "alternatives", "corpora", "leaks", "notes")
-    lists = {name: tuple(fields.get(name, ())) for name in names}
+    lists = {name: tuple(fields[name]) for name in names}
     return About(**{**fields, **lists})
 
 
@@ -143,24 +164,33 @@ def _check_columns(path: Path, table: pa.Table, about: About) -> None:
     missing = set(schema.names) - set(table.column_names)
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    odd = [field.name for field in schema if table.schema.field(field.name).type != field.type]
+    found = {field.name: _decoded(field.type) for field in table.schema}
+    odd = [field.name for field in schema if found[field.name] != field.type]
     if odd:
         raise InputError(f"{path} holds something else in the columns {', '.join(odd)}")
 
 
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def _check_rows(path: Path, predictions: Predictions) -> None:
-    labels, clips = predictions.column("label"), predictions.column("clip_id")
-    strangers = set(labels) - set(predictions.about.classes)
+    table = predictions.table
+    strangers = set(pc.unique(table["label"]).to_pylist()) - set(predictions.about.classes)
     if strangers:
         raise InputError(
             f"{path} holds labels outside its label set: {', '.join(map(str, strangers))}"
         )
     holes = ~np.isfinite(predictions.probabilities()).all(axis=1)
     if holes.any():
-        raise InputError(f"{path} lacks probabilities of {listing(clips[holes], 3)}")
-    repeats = tests_clips_again(predictions.about.protocol)
-    folds = predictions.column("fold") if repeats else [""] * len(clips)
-    times = Counter(zip(clips, folds, predictions.column("seed"), strict=True))
-    repeated = sorted({name for (name, _, _), count in times.items() if count > 1})
-    if repeated:
+        clips = table["clip_id"].filter(pa.array(holes)).to_pylist()
+        raise InputError(f"{path} lacks probabilities of {listing(clips, 3)}")
+    by_fold = ["fold"] if tests_clips_again(predictions.about.protocol) else []
+    if repeated := repeated_clips(predictions, ["clip_id", *by_fold, "seed"]):
         raise InputError(f"{path} predicts clips more than once: {listing(repeated, 3)}")
+
+
+def repeated_clips(predictions: Predictions, columns: Sequence[str]) -> list[str]:
+    """Return the clips, sorted, of rows that are alike in some columns, the clip among them."""
+    counts = predictions.table.select(columns).group_by(columns).aggregate([([], "count_all")])
+    return sorted(set(counts.filter(pc.greater(counts["count_all"], 1))["clip_id"].to_pylist()))

@@ -135,6 +135,7 @@ def results(groups: Sequence[Group]) -> dict[str, Any]:
             for first, one in comparisons
             if one.note
         ],
+        "crossed": [row for run in runs for row in _crossed_rows(run)],
         "speakers": [row for run in runs for row in _speaker_rows(run)],
         "confusion": [row for run in runs for row in _confusion_rows(run)],
     }
@@ -166,6 +167,12 @@ def _speaker_rows(run: Run) -> Iterator[dict[str, Any]]:
     for corpus in run.clusters:
         for speaker in run.speakers(corpus):
             yield {"run": run.name, "corpus": corpus, **asdict(speaker)}
+
+
+def _crossed_rows(run: Run) -> Iterator[dict[str, Any]]:
+    shown = ("trained_on", "corpus", "metric", "value", "low", "high", "note", "clips", "speakers")
+    for row in run.crossed:
+        yield {"run": run.name, **{name: getattr(row, name) for name in shown}}
 
 
 def _confusion_rows(run: Run) -> Iterator[dict[str, Any]]:

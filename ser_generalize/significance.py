@@ -113,7 +113,7 @@ def permutation_test(contributed: Values) -> float:
     return (as_large + 1) / (len(signs) + 1)
 
 
-@lru_cache(maxsize=8)  # every comparison on the same corpus needs the same signs
+@lru_cache(maxsize=32)  # every comparison on the same corpus needs the same signs
 def _signs(speakers: int) -> Values:
     """Return swaps as rows of signs, [swaps, S]: all but mirror images, or as many as drawn."""
     if speakers <= EXACT_SPEAKERS:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtrit
 
 from ser_generalize.errors import InputError, listing
-from ser_generalize.predictions import Predictions
+from ser_generalize.predictions import Predictions, repeated_clips
 from ser_generalize.scores import METRICS, Counts, chance
 
 RESAMPLES = 10_000
@@ -150,17 +152,17 @@ def common_clips(first: Predictions, second: Predictions) -> list[Predictions]:
     runs = (first, second)
     with_fold = any(_predicts_again(run) for run in runs)
     keys = [_keys(run, with_fold) for run in runs]
-    shared = set(keys[0]) & set(keys[1])
-    if not shared:
+    shared = [pc.is_in(keys[0], keys[1]), pc.is_in(keys[1], keys[0])]
+    if not pc.any(shared[0]).as_py():
         raise InputError(f"runs {pair} have no clip in common, so they cannot be compared")
-    _check_same_truth(runs, keys, shared, pair)
-    kept = [[row for row, key in enumerate(each) if key in shared] for each in keys]
+    _check_same_truth(runs, keys, pair)
     return [
-        Predictions(run.about, run.table.take(rows)) for run, rows in zip(runs, kept, strict=True)
+        Predictions(run.about, run.table.filter(rows))
+        for run, rows in zip(runs, shared, strict=True)
     ]
 
 
-@lru_cache(maxsize=8)  # every run on the same corpus needs the same weights
+@lru_cache(maxsize=32)  # every run on the same corpus needs the same weights
 def speaker_weights(speakers: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
     """Return how often each resample draws each speaker: non-negative, rows sum to S, [B, S]."""
     generator = np.random.default_rng(seed)
@@ -221,18 +223,29 @@ def _speaker_counts(
     run: Predictions,
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.int64], int]]:
     """Return per corpus the speakers, their confusion counts [S, K, K] and the number of clips."""
-    corpus, clips = run.column("corpus"), run.column("clip_id")
-    speaker = np.array([name or "" for name in run.column("speaker")], dtype=object)
+    corpus, names = run.codes("corpus")
+    speaker, speakers = _ranked_speakers(run)
     classes, predicted = len(run.about.classes), run.probabilities().argmax(1)
     pairs, found = run.labels() * classes + predicted, {}
-    for name in sorted(set(corpus)):
-        rows = corpus == name
-        speakers, index = np.unique(speaker[rows], return_inverse=True)
-        size = len(speakers) * classes * classes
+    for code, name in sorted(enumerate(names), key=lambda item: item[1]):
+        rows = np.flatnonzero(corpus == code)
+        if not len(rows):
+            continue  # a dictionary may name what a filter has taken out
+        here, index = np.unique(speaker[rows], return_inverse=True)
+        size = len(here) * classes * classes
         counts = np.bincount(index * classes * classes + pairs[rows], minlength=size)
-        shaped = counts.reshape(len(speakers), classes, classes)
-        found[name] = tuple(speakers), shaped, len(set(clips[rows]))
+        shaped = counts.reshape(len(here), classes, classes)
+        clips = pc.count_distinct(run.table["clip_id"].take(rows)).as_py()
+        found[name] = tuple(speakers[one] for one in here), shaped, clips
     return found
+
+
+def _ranked_speakers(run: Predictions) -> tuple[Rows, list[str]]:
+    """Return who speaks every clip, as a position in the sorted names; "" is nobody known."""
+    codes, names = run.codes("speaker")
+    ranked = sorted({"", *names})
+    place = {name: rank for rank, name in enumerate(ranked)}
+    return np.array([*(place[name] for name in names), place[""]])[codes], ranked
 
 
 def _last_minus_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -311,30 +324,31 @@ def _why_no_interval(sampled: Sampled, speakers: int) -> str:
 
 def _predicts_again(run: Predictions) -> bool:
     """Return whether a run predicts a clip in several folds."""
-    pairs = set(zip(run.column("clip_id"), run.column("fold"), strict=True))
-    return len({clip for clip, _ in pairs}) < len(pairs)
+    pairs = run.table.select(["clip_id", "fold"])
+    folds = pairs.group_by("clip_id").aggregate([("fold", "count_distinct")])
+    return bool(folds.num_rows) and pc.max(folds["fold_count_distinct"]).as_py() > 1
 
 
-def _keys(run: Predictions, with_fold: bool) -> list[tuple[str, str]]:
+def _keys(run: Predictions, with_fold: bool) -> pa.ChunkedArray:
     """Return what every row predicts: a clip, and the fold where clips repeat."""
-    folds = run.column("fold") if with_fold else [""] * run.table.num_rows
-    keys = list(zip(run.column("clip_id"), folds, strict=True))
-    if len(set(zip(keys, run.column("seed"), strict=True))) < len(keys):
+    columns = ["clip_id", *(["fold"] if with_fold else []), "seed"]
+    if repeated_clips(run, columns):
         raise InputError(f"run {run.about.run!r} predicts a clip twice in one fold")
-    return keys
+    clips = run.table["clip_id"]
+    if not with_fold:
+        return clips
+    return pc.binary_join_element_wise(run.table["fold"].cast(pa.string()), clips, "\n")
 
 
 def _check_same_truth(
-    runs: Sequence[Predictions],
-    keys: Sequence[list[tuple[str, str]]],
-    shared: set[tuple[str, str]],
-    pair: str,
+    runs: Sequence[Predictions], keys: Sequence[pa.ChunkedArray], pair: str
 ) -> None:
-    one, two = (
-        dict(zip(each, run.column("label"), strict=True))
-        for each, run in zip(keys, runs, strict=True)
-    )
-    differ = sorted({clip for clip, fold in shared if one[clip, fold] != two[clip, fold]})
-    if differ:
-        clips = listing(differ, limit=3)
-        raise InputError(f"runs {pair} disagree on the true class of {len(differ)} clips: {clips}")
+    one, two = runs
+    places = pc.index_in(keys[0], keys[1])  # null where only the first run predicts it
+    theirs = pa.chunked_array([two.labels()]).take(places)
+    differ = pc.not_equal(pa.chunked_array([one.labels()]), theirs).fill_null(False)
+    clips = sorted(set(one.table["clip_id"].filter(differ).to_pylist()))
+    if clips:
+        raise InputError(
+            f"runs {pair} disagree on the true class of {len(clips)} clips: {listing(clips, 3)}"
+        )

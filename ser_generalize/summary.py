@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_generalize.benchmark.sections import Row
 from ser_generalize.errors import InputError
 from ser_generalize.labels import VOTES
 from ser_generalize.predictions import PLAIN, About, Predictions, read_predictions
-from ser_generalize.protocols import LEAKS
+from ser_generalize.protocols import LEAKS, tests_clips_again
 from ser_generalize.scores import uar
 from ser_generalize.statistics import (
     MACRO_AVERAGE,
@@ -60,6 +61,23 @@ class Run:
             for leak in self.about.leaks
         ]
 
+    @cached_property
+    def crossed(self) -> list[Row]:
+        """UAR by the corpus trained on, where a clip is tested by models of several corpora."""
+        if not tests_clips_again(self.about.protocol):
+            return []
+        codes, folds = self.predictions.codes("fold")
+        origins, table = (
+            np.array([fold.partition(">")[0] for fold in folds]),
+            self.predictions.table,
+        )
+        return [
+            _crossed_row(self.about, str(origin), result)
+            for origin in np.unique(origins)
+            for result in score(Predictions(self.about, table.filter(origins[codes] == origin)))
+            if result.corpus != MACRO_AVERAGE
+        ]
+
     @property
     def adapted(self) -> str:
         """What a label set or a corpus is followed by where unlabelled test clips were used."""
@@ -94,6 +112,25 @@ class Run:
             clips = int(counts.sum()) // self.about.seeds
             found.append(Speaker(name, clips, value, lacking))
         return sorted((one for one in found if one.name), key=lambda one: -(one.uar or -1))
+
+
+def _crossed_row(about: About, origin: str, result: Result) -> Row:
+    estimate = result.estimates["uar"]
+    return Row(
+        part="",
+        table="crossed",
+        value=estimate.value,
+        corpus=result.corpus,
+        trained_on=origin,
+        protocol=about.protocol,
+        adapt=about.adapt,
+        low=estimate.interval.low if estimate.interval else None,
+        high=estimate.interval.high if estimate.interval else None,
+        chance=result.chance,
+        clips=result.clips,
+        speakers=result.speakers,
+        note=estimate.note,
+    )
 
 
 @dataclass(frozen=True)

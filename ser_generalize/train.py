@@ -33,6 +33,12 @@ def parser() -> CommandParser:
     add = command.add_argument
     add("--dataset", required=True, help="Hub id, or a folder made by `build`")
     add("--embeddings", required=True, help="store made by `ser-generalize embed`, or its Hub id")
+    add(
+        "--test-embeddings",
+        metavar="DIR",
+        help="store of the same clips made with `embed --degrade`: train on --embeddings, test on "
+        "these",
+    )
     add("--protocol", default="loso", help=f"{', '.join(PROTOCOLS)} (default: loso)")
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
     add(
@@ -110,9 +116,11 @@ def main(argv: Sequence[str]) -> None:
     from ser_generalize.experiment import Cell, run_cell  # torch takes seconds to import
 
     protocol = one_of("protocol", arguments.protocol, PROTOCOLS)
+    tested = arguments.test_embeddings
     cell = Cell(
         dataset=arguments.dataset,
         embeddings=find_store(arguments.embeddings),
+        test_embeddings=tested and find_store(tested),
         protocol=protocol,
         labels=arguments.labels,
         labels_from=arguments.labels_from,

@@ -15,9 +15,9 @@ from test_train import wait_for
 
 from ser_generalize import benchmark, groups, reader, report, train
 from ser_generalize.benchmark import answer, grid, subsets
+from ser_generalize.benchmark.folder import RESULTS
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.registry import PARTS
-from ser_generalize.benchmark.folder import RESULTS
 from ser_generalize.benchmark.results import read_rows, section_rows, write_rows
 from ser_generalize.benchmark.sections import Row as Number
 from ser_generalize.benchmark.sections import Section

@@ -26,7 +26,7 @@ FEATURES = {
     "decoding",
     "pipeline",
 }
-FEATURES |= {"engine", "embed", "silent_clips"}
+FEATURES |= {"engine", "embed", "silent_clips", "augment"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}

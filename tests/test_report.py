@@ -1,6 +1,7 @@
 """`ser-generalize report`: the table, the page, the numbers, the pictures, and what it refuses."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -179,6 +180,50 @@ def test_everything_from_the_user_is_escaped(tmp_path: Path) -> None:
 def test_the_same_runs_give_the_same_report(runs: dict[str, Path]) -> None:
     folders = [runs["base"], runs["better"]]
     assert page(group_runs(read_runs(folders))) == page(group_runs(read_runs(folders)))
+
+
+def test_a_run_across_corpora_is_shown_by_the_corpus_trained_on(tmp_path: Path) -> None:
+    names = ("crema_d", "emodb", "ravdess")
+    pairs = []
+    for seed, origin in enumerate(names):
+        others = {name: (6, 4) for name in names if name != origin}
+        one = predictions("cross", others, mean=seed, protocol="cross")
+        folds = [f"{origin}>{corpus}" for corpus in one.column("corpus")]
+        pairs.append(one.table.set_column(2, "fold", pa.array(folds)))
+    run = Predictions(one.about, pa.concat_tables(pairs))
+    folder = write_run(tmp_path / "run", run)
+    report.main([str(folder), "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["crossed"]
+    assert [(row["trained_on"], row["corpus"]) for row in found] == [
+        (origin, corpus) for origin in names for corpus in names if origin != corpus
+    ]
+    rows = run.column("fold") == "emodb>ravdess"
+    expected = balanced_accuracy_score(run.labels()[rows], run.probabilities().argmax(1)[rows])
+    assert found[3]["value"] == pytest.approx(expected)
+    assert found[3]["low"] < expected < found[3]["high"]
+    source = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    text = " ".join(Page(source).text.split())
+    assert "From one corpus to another Trained on by row, tested on by column" in text
+    assert (tmp_path / "out" / "figures" / "run1-crossed.png").is_file()
+
+
+def test_runs_of_different_data_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another state of a corpus is other data; another corpus, or other clips of it, is not."""
+
+    def made(name: str, *corpora: str) -> Path:
+        run = predictions(name, {"x": (4, 2)}, dataset=name)
+        run = replace(run, about=replace(run.about, corpora=corpora))
+        return write_run(tmp_path / name, run)
+
+    first, again = made("first", "x 111111111111"), made("again", "y 9", "x 111111111111")
+    report.main([str(first), str(again), "--out", str(tmp_path / "out")])
+    other = made("other", "x 222222222222", "y 9")
+    line = refused([first, again, other, "--out", tmp_path / "new"], capsys)
+    for words in ("'first' and 'other'", "corpus x", "111111111111", "222222222222"):
+        assert words in line
+    assert not (tmp_path / "new").exists()
 
 
 def test_one_run_of_unknown_speakers_has_a_page(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from sklearn.metrics import balanced_accuracy_score
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from ser_generalize import significance
+from ser_generalize import significance, statistics
 from ser_generalize.predictions import Predictions
 from ser_generalize.scores import uar
 from ser_generalize.significance import (
     contributions,
     detectable_difference,
+    exchange_test,
     holm,
     mean_ranks,
     paired,
@@ -37,7 +38,10 @@ from ser_generalize.statistics import (
     Sampled,
     common_clips,
     compare,
+    difference_estimate,
+    sample,
     speaker_clusters,
+    unpaired,
 )
 
 SIMULATIONS = 8_000
@@ -236,3 +240,53 @@ def test_critical_difference_is_that_of_demsar_and_nemenyis_test() -> None:
 def test_methods_that_are_all_alike_share_a_rank() -> None:
     ranks = mean_ranks(np.full((5, 3), 0.5))
     assert (ranks.mean, ranks.p) == ((2.0, 2.0, 2.0), 1.0)
+
+
+GROUPS = [(4, 6), (10, 14), (43, 48)]  # EmoDB's, RAVDESS's and CREMA-D's order of sizes
+
+
+@pytest.mark.parametrize("sizes", GROUPS)
+def test_of_groups_that_are_alike_one_in_twenty_is_called_different(sizes: tuple[int, int]) -> None:
+    generator, values = np.random.default_rng(sum(sizes)), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(significance, "DRAWS", 200)  # enough for a rate
+        for _ in range(1_500):
+            counts = null_counts(generator, sum(sizes))[0]
+            values.append(exchange_test([(counts[: sizes[0]], counts[sizes[0] :])]))
+    assert np.mean(np.array(values) <= 0.05) == pytest.approx(0.05, abs=0.017)
+
+
+def test_exchange_test_is_scipys_where_speakers_have_as_many_clips() -> None:
+    counts = null_counts(np.random.default_rng(4), 14)[0]
+    first, second = counts[:6], counts[6:]
+    expected = stats.permutation_test(
+        (uar(first), uar(second)),
+        lambda one, two, axis: two.mean(axis) - one.mean(axis),
+        permutation_type="independent",
+        n_resamples=10_000,
+        vectorized=True,
+        rng=0,
+    ).pvalue
+    assert exchange_test([(first, second)]) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_gap_in_several_corpora_is_seen_where_one_alone_is_too_small() -> None:
+    generator = np.random.default_rng(2)
+    pairs = []
+    for _ in range(5):
+        worse, better = null_counts(generator, 5, better=1.0)
+        pairs.append((worse, better[::-1]))
+    assert exchange_test(pairs) < 0.01
+    assert exchange_test(pairs) < min(exchange_test([pair]) for pair in pairs)
+
+
+@pytest.mark.parametrize("sizes", GROUPS)
+def test_interval_of_a_gap_covers(sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics.resample, "__defaults__", (500, statistics.SEED))
+    generator, hits = np.random.default_rng(sum(sizes)), 0
+    for _ in range(600):
+        counts = null_counts(generator, sum(sizes))[0]
+        first, second = (sample(part[None])["uar"] for part in np.split(counts, sizes[:1]))
+        found = difference_estimate(unpaired(first, second), min(sizes)).interval
+        hits += found is not None and found.low <= 0 <= found.high
+    assert hits / 600 == pytest.approx(0.95, abs=0.027)

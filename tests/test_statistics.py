@@ -67,7 +67,7 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fewer_resamples")
-@pytest.mark.parametrize("speakers", [4, 10, 12, 24])
+@pytest.mark.parametrize("speakers", [4, 10, 12, 24, 91])
 @pytest.mark.parametrize("mean", [0.8, 2.5], ids=["UAR .68", "UAR .90"])
 def test_interval_covers_the_uar_of_new_speakers(speakers: int, mean: float) -> None:
     found = coverage(lambda _: np.full((speakers, 4), 10), mean)

@@ -4,10 +4,11 @@ No number may stand without what it was measured under, so a field that differs 
 that its part did not ask to show becomes a column all the same.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ser_generalize.benchmark.sections import Figure, Row, Table
+from ser_generalize.benchmark.sections import DIFFERENCE, Figure, Row, Table
 from ser_generalize.benchmark.wording import (
     FIELDS,
     INTERVAL,
@@ -191,12 +192,15 @@ def _names(rows: Sequence[Row], name: str) -> str:
 
 
 def is_matrix(table: Table) -> bool:
-    """Return whether a table is a matrix: asked for, one number a place, and all else the same."""
+    """Return whether a table is a matrix: asked for, one number a place, and all else the same.
+
+    Protocols may differ, as those on the diagonal do: see `aside`.
+    """
     by = (table.rows_by, table.columns_by)
     if not (all(by) and table.rows):
         return False
     places = {(field_text(row, by[0]), field_text(row, by[1])) for row in table.rows}
-    alike = not any(varying(table.rows, name) for name in FIELDS if name not in by)
+    alike = not any(varying(table.rows, name) for name in FIELDS if name not in (*by, "protocol"))
     return alike and len(places) == len(table.rows) and not _differs(table.rows, "metric")
 
 
@@ -207,6 +211,20 @@ def matrix(rows: Sequence[Row], rows_by: str, columns_by: str) -> "Matrix":
     across.sort(key=lambda name: down.index(name) if name in down else len(down))
     found = {(field_text(row, rows_by), field_text(row, columns_by)): row for row in rows}
     return Matrix(down, across, [[found.get((d, a)) for a in across] for d in down])
+
+
+def shade(row: Row, rows: Sequence[Row]) -> str:
+    """Return how deep a matrix shades a number, in percent: scores by their share."""
+    if row.kind != DIFFERENCE:
+        return f"{100 * min(max(row.value, 0), 1):.1f}"
+    return f"{100 * abs(row.value) / (max(abs(one.value) for one in rows) or 1):.1f}"
+
+
+def aside(row: Row, rows: Sequence[Row]) -> str:
+    """Return the protocol of a number in a matrix, where it is not that of most."""
+    names = Counter(field_text(one, "protocol") for one in rows)
+    own = field_text(row, "protocol")
+    return "" if own == names.most_common(1)[0][0] else own
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ser_generalize.benchmark.wording import leaks
 from ser_generalize.hub import is_hub_id
 from ser_generalize.labels import LABEL_SETS
 from ser_generalize.protocols import LEAKS, PROTOCOLS
+from ser_generalize.significance import TEST_METHOD
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
 
 SAMPLERS = {
@@ -32,6 +33,7 @@ def methods(study: Study, rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     return [
         ("Scores", list(_scores())),
         ("Intervals", [f"{METHOD}.", *_intervals()]),
+        ("Tests", [f"{TEST_METHOD}."]),
         ("Protocols", list(_protocols(rows))),
         ("Label sets", list(_label_sets(rows))),
         ("Encoders", [*found["encoder"], *(f"window: {one}" for one in found["window"])]),

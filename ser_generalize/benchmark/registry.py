@@ -8,6 +8,7 @@ from ser_generalize.benchmark.honesty import HONESTY
 from ser_generalize.benchmark.paper import GRID
 from ser_generalize.benchmark.part import Part
 from ser_generalize.benchmark.people import GROUPS
+from ser_generalize.benchmark.robustness import ROBUSTNESS
 from ser_generalize.errors import one_of
 
 PARTS = {
@@ -18,6 +19,7 @@ PARTS = {
         ADAPTATION,
         HONESTY,
         GROUPS,
+        ROBUSTNESS,
     )
 }
 

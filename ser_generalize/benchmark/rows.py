@@ -225,7 +225,9 @@ def verdict(row: Row, second: str, first: str) -> str:
         MACRO_AVERAGE: "in the macro-average over corpora",
         POOLED: "over all clips pooled",
     }.get(row.corpus, f"on {row.corpus}")
-    if is_clear(row):
+    if row.low is None:
+        said = f"too few speakers to tell {second} from {first}"
+    elif is_clear(row):
         said = f"{second} {'beat' if row.value > 0 else 'fell behind'} {first}"
     else:
         said = f"{second} and {first} cannot be told apart"

@@ -30,7 +30,7 @@ def study_page(study: Study, sections: Sequence[Section], drawn: Mapping[str, st
     """Return the page as HTML, everything escaped; `drawn` are the figures' SVGs by name."""
     rows, made = section_rows(sections), environment()
     made.globals.update({helper.__name__: helper for helper in HELPERS})
-    made.globals.update(headings=wording.FIELDS, interval_heading=wording.INTERVAL)
+    made.globals.update(interval_heading=wording.INTERVAL)
     made.globals.update(value_heading=columns.VALUE, findings_shown=FINDINGS)
     made.globals["averages"] = (MACRO_AVERAGE, POOLED)
     script = made.get_template(SCRIPT).render()
@@ -119,13 +119,6 @@ def warnings(table: Table | Figure) -> list[str]:
     return [LEAKS.get(leak, f"Not kept apart in training and test: {leak}.") for leak in found]
 
 
-def shade(row: Row, rows: Sequence[Row]) -> str:
-    """Return how deep a matrix shades a number, in percent: scores by their share."""
-    if row.kind != DIFFERENCE:
-        return f"{100 * min(max(row.value, 0), 1):.1f}"
-    return f"{100 * abs(row.value) / (max(abs(one.value) for one in rows) or 1):.1f}"
-
-
 def told(sections: Sequence[Section]) -> list[tuple[str, Section]]:
     """Return the sections that say or show something, with their ids in the page."""
     shown = (one for one in sections if one.findings or section_rows([one]))
@@ -168,17 +161,11 @@ HELPERS = (  # what the template calls
     blocks,
     chart,
     columns.columns,
-    wording.interval,
     columns.is_matrix,
     columns.lines,
-    columns.matrix,
-    wording.metric,
-    columns.notes,
-    wording.number,
     columns.said_once,
     estimate,
     folded,
     as_sentence,
-    shade,
     warnings,
 )

@@ -4,7 +4,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ser_generalize.benchmark.columns import columns, is_matrix, lines, matrix, notes, said_once
+from ser_generalize.benchmark.columns import (
+    aside,
+    columns,
+    is_matrix,
+    lines,
+    matrix,
+    notes,
+    said_once,
+)
 from ser_generalize.benchmark.sections import Row, Table
 from ser_generalize.benchmark.wording import FIELDS, NONE, interval, metric, number
 from ser_generalize.statistics import METHOD
@@ -99,12 +107,16 @@ def _matrix_lines(table: Table) -> Lines:
     found = matrix(table.rows, table.rows_by, table.columns_by)
     corner = f"{FIELDS[table.rows_by]} (down), {FIELDS[table.columns_by].lower()} (across)"
     body = [
-        [name, *map(_with_interval, cells)]
+        [name, *(_in_place(row, table) for row in cells)]
         for name, cells in zip(found.down, found.cells, strict=True)
     ]
     numeric = [False, *(True for _ in found.across)]
     return Lines([corner, *found.across], numeric, [*body, ["n", *found.sizes]])
 
 
-def _with_interval(row: Row | None) -> str:
-    return NONE if row is None else f"{number(row, row.value)} ({interval(row)})"
+def _in_place(row: Row | None, table: Table) -> str:
+    """Return a number of a matrix with its interval, and its protocol where that differs."""
+    if row is None:
+        return NONE
+    said = filter(None, [interval(row), aside(row, table.rows)])
+    return f"{number(row, row.value)} ({'; '.join(said)})"

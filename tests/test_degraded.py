@@ -1,0 +1,125 @@
+"""Degraded recordings: stores made of them, and heads trained on others that are tested on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_dataset import rows_of
+from make_encoder import assert_close
+from make_store import clip_keys, embeddings, write_store
+
+from ser_generalize import train
+from ser_generalize.audio import decode_clip
+from ser_generalize.augment import degrade
+from ser_generalize.benchmark.part import Study
+from ser_generalize.benchmark.robustness import ROBUSTNESS
+from ser_generalize.embed import embed
+from ser_generalize.embeddings import read_embeddings, read_manifest
+from ser_generalize.encoder import Settings, load_encoder
+from ser_generalize.errors import InputError
+from ser_generalize.predictions import read_predictions
+
+FP32 = Settings(dtype="fp32")
+NOISE = "noise:0"
+
+
+@pytest.fixture(scope="module")
+def noisy(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the dataset in noise."""
+    folder = tmp_path_factory.mktemp("noisy") / "store"
+    embed(str(dataset), str(tiny_encoder), folder, settings=FP32, degradation=NOISE)
+    return folder
+
+
+def run(dataset: Path, store: Path, out: Path, *more: object) -> bytes:
+    argv = ["--dataset", dataset, "--embeddings", store, "--out", out, "--head", "8", *more]
+    train.main(list(map(str, argv)))
+    return (out / "predictions.parquet").read_bytes()
+
+
+def test_clips_are_degraded_before_they_are_embedded(
+    noisy: Path, dataset: Path, tiny_encoder: Path
+) -> None:
+    rows = rows_of(dataset)[:6]
+    encoder = load_encoder(str(tiny_encoder), FP32)
+    audio = [decode_clip(row["audio"]["bytes"]) for row in rows]
+    heard = [degrade(NOISE, row["clip_id"], one) for row, one in zip(rows, audio, strict=True)]
+    expected = np.concatenate([encoder.embed([wave]) for wave in heard])
+    assert_close(read_embeddings(noisy, *clip_keys(rows))[1], expected, 1e-3)  # of float16
+    assert read_manifest(noisy)[0].degradation == NOISE
+
+
+def test_workers_make_the_same_store(
+    noisy: Path, dataset: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "store"
+    embed(str(dataset), str(tiny_encoder), other, settings=FP32, degradation=NOISE, workers=2)
+    for path in noisy.glob("[!.]*"):
+        assert (other / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_store_holds_one_degradation(store: Path, dataset: Path, tiny_encoder: Path) -> None:
+    with pytest.raises(InputError, match=r"degradation none.*not of.*degradation gain:-20"):
+        embed(str(dataset), str(tiny_encoder), store, settings=FP32, degradation="gain:-20")
+    with pytest.raises(InputError, match="degradation 'hum' is not known; choose from: noise:N"):
+        embed(str(dataset), str(tiny_encoder), store, degradation="hum")
+
+
+@pytest.mark.parametrize("head", ["8", "logistic"])
+def test_heads_tested_on_equal_embeddings_say_the_same(
+    head: str, dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(dataset)
+    copy = write_store(tmp_path / "copy", rows, embeddings(rows, store), like=store)
+    usual = run(dataset, store, tmp_path / "usual", "--head", head)
+    tested = run(dataset, store, tmp_path / "run", "--head", head, "--test-embeddings", copy)
+    assert usual == tested
+
+
+def test_heads_are_trained_on_good_recordings_and_tested_on_bad_ones(
+    dataset: Path, store: Path, noisy: Path, tmp_path: Path
+) -> None:
+    run(dataset, store, tmp_path / "clean", "--head", "logistic")
+    run(dataset, store, tmp_path / "noisy", "--head", "logistic", "--test-embeddings", noisy)
+    clean, tested = (read_predictions(tmp_path / name) for name in ("clean", "noisy"))
+    assert (clean.about.degraded, tested.about.degraded) == ("none", NOISE)
+    assert NOISE in tested.about.run and NOISE not in clean.about.run
+    assert clean.column("clip_id").tolist() == tested.column("clip_id").tolist()
+    assert np.abs(clean.probabilities() - tested.probabilities()).max() > 0.05
+
+
+def test_what_is_tested_on_differs_in_its_degradation_only(
+    dataset: Path, store: Path, noisy: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "fewer"
+    embed(str(dataset), str(tiny_encoder), other, settings=Settings(dtype="fp32", layers=(0,)))
+    with pytest.raises(InputError, match=r"fewer holds embeddings of .* \(layers \(0,\)\)"):
+        run(dataset, store, tmp_path / "run", "--test-embeddings", other)
+    with pytest.raises(InputError, match="nothing does not exist"):
+        run(dataset, store, tmp_path / "run", "--test-embeddings", tmp_path / "nothing")
+    with pytest.raises(InputError, match="--test-embeddings is for --adapt none, not speaker"):
+        run(dataset, store, tmp_path / "run", "--test-embeddings", noisy, "--adapt", "speaker")
+    with pytest.raises(InputError, match="leave out --test-embeddings"):
+        run(dataset, store, tmp_path / "run", "--test-embeddings", noisy, "--final")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_part_compares_every_degraded_store_with_the_first(
+    dataset: Path, store: Path, noisy: Path, tmp_path: Path
+) -> None:
+    study = Study(str(dataset), (store, noisy), ("ravdess",), 1, "logistic")
+    asked = ROBUSTNESS.cells(study)
+    assert [cell.test_embeddings for cell in asked] == [None, noisy]
+    run(dataset, store, tmp_path / "0", "--head", "logistic")
+    run(dataset, store, tmp_path / "1", "--head", "logistic", "--test-embeddings", noisy)
+    runs = {cell: read_predictions(tmp_path / str(index)) for index, cell in enumerate(asked)}
+    (section,) = ROBUSTNESS.sections(study, runs, tmp_path)
+    scores, costs = section.tables
+    assert [row.setting for row in scores.rows] == ["as recorded", NOISE]
+    assert costs.rows[0].value == pytest.approx(scores.rows[1].value - scores.rows[0].value)
+    assert costs.rows[0].low is not None and costs.rows[0].p is not None
+    assert section.findings and "telephone" in section.notes[0] and "noise" not in section.notes[0]
+    (empty,) = ROBUSTNESS.sections(
+        Study(str(dataset), (store,), ("ravdess",), 1, "8"), {}, tmp_path
+    )
+    assert "embed --degrade" in empty.notes[-1] and not empty.tables
