@@ -4,29 +4,23 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
-import pyarrow.parquet as pq
-
-from dataset_scripts.card import SUMMARY_FILE, counted, render, summaries, summarise
+from dataset_scripts.card import FOLDS, SKIPPED_FILE, SUMMARY_FILE, counted
 from dataset_scripts.corpus import Corpus, Skipped, as_found, corpus_names, load_script
-from dataset_scripts.download import download
-from dataset_scripts.folds import FOLDS, digest, fold_table
-from dataset_scripts.parts import Contents, Part, finish_parts, plan_parts, read_parts
-from dataset_scripts.recordings import Row, repetitions
-from dataset_scripts.shards import plan_shards, write_shards
+from dataset_scripts.parts import Part, finish_parts, plan_parts
 from dataset_scripts.tree import parse_tree
-from dataset_scripts.workers import Spread, add_workers, processes
+from dataset_scripts.workers import add_workers, processes
 from ser_generalize.command import CommandParser, run_command
 from ser_generalize.errors import InputError, listing, one_of
-from ser_generalize.files import remove, staged, writing
+from ser_generalize.files import remove, writing
 
-SKIPPED_FILE = "skipped.tsv"
 ALL = "all"
 
 
-def build(name: str, source: Path, out: Path, workers: int = 1) -> tuple[int, list[Skipped]]:
+def build(name: str, source: Path, out: Path, workers: int | None = 1) -> tuple[int, list[Skipped]]:
     """Build one corpus into `out`; return the number of clips and what was skipped.
 
     Writes `out/<name>/*.parquet`, `skipped.tsv`, the corpus's folds `out/folds/<name>.parquet` and
@@ -49,18 +43,21 @@ def build(name: str, source: Path, out: Path, workers: int = 1) -> tuple[int, li
             staging.mkdir(parents=True, exist_ok=True)
             parts = plan_parts(corpus, clips, source, staging)
             _drop_others(staging, parts)
+            # Its libraries take a second to import: here while workers read, and never in a worker,
+            # which imports this module too.
+            Thread(target=import_module, args=("dataset_scripts.dataset",), daemon=True).start()
             finish_parts(parts, spread, f"build {name}")
-            found = _select(parts, read_parts(parts), unusable)
-            if found.clips:
-                _write(corpus, found, source, out, spread)
+            from dataset_scripts.dataset import write_dataset
+
+            clips_built, skipped = write_dataset(corpus, parts, unusable, source, out)
             remove(staging)
     finally:
         for folder in (out / FOLDS, out):  # a refused build leaves no empty folder
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    if not found.clips:
-        raise InputError(_nothing_usable(corpus, source, found.skipped))
-    return len(found.clips), found.skipped
+    if not clips_built:
+        raise InputError(_nothing_usable(corpus, source, skipped))
+    return clips_built, skipped
 
 
 def _check_replaceable(out: Path, target: Path, source: Path) -> None:
@@ -84,61 +81,14 @@ def _drop_others(staging: Path, parts: Sequence[Part]) -> None:
             remove(path)
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What goes into a dataset, and what does not."""
-
-    clips: list[Row]  # without their audio
-    parts: list[tuple[Path, int]]  # files with the audio, and their numbers of rows
-    sizes: list[int | None]  # bytes of the audio of all their rows, None of those left out
-    skipped: list[Skipped]
-
-
-def _select(parts: Sequence[Part], contents: Contents, unusable: list[Skipped]) -> Selection:
-    reasons = repetitions(contents.rows)
-    repeated = [Skipped(contents.paths[row], reason) for row, reason in reasons.items()]
-    return Selection(
-        [row for position, row in enumerate(contents.rows) if position not in reasons],
-        [(part.target, count) for part, count in zip(parts, contents.counts, strict=True)],
-        [None if row in reasons else size for row, size in enumerate(contents.sizes)],
-        unusable + contents.skipped + repeated,
-    )
-
-
 def _nothing_usable(corpus: Corpus, source: Path, skipped: Sequence[Skipped]) -> str:
     reasons = listing((f"{item.path.name}: {item.reason}" for item in skipped), limit=3)
     files = counted(len(skipped), "file")
     return f"{corpus.title}: of {files} in {source} none is usable ({reasons})"
 
 
-def _write(corpus: Corpus, found: Selection, source: Path, out: Path, spread: Spread) -> None:
-    """Write all that a build leaves in `out`."""
-    folds = fold_table(found.clips)
-    summary = summarise(corpus, found.clips, len(found.skipped)) | {"folds": digest(folds)}
-    fold_file = out / FOLDS / f"{corpus.name}.parquet"
-    # Card, shards and folds are complete on disk before any of them replaces what is there.
-    with contextlib.ExitStack() as stack:
-        card = stack.enter_context(staged(out / "README.md"))
-        folder = stack.enter_context(staged(out / corpus.name))
-        folder.mkdir()
-        write_shards(plan_shards(corpus.name, found.parts, found.sizes, folder), spread)
-        (folder / SKIPPED_FILE).write_text(_skipped_table(found.skipped, source), encoding="utf-8")
-        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-        if folds.num_rows:
-            pq.write_table(folds, stack.enter_context(staged(fold_file)))
-        built = summaries(out, but=corpus.name) | {corpus.name: summary}
-        card.write_text(render([built[name] for name in sorted(built)]), encoding="utf-8")
-    if not folds.num_rows:
-        remove(fold_file)
-
-
-def _skipped_table(skipped: Sequence[Skipped], source: Path) -> str:
-    lines = [f"{item.path.relative_to(source).as_posix()}\t{item.reason}" for item in skipped]
-    return "\n".join(["path\treason", *sorted(lines)]) + "\n"
-
-
 def build_all(
-    sources: Mapping[str, Path], out: Path, workers: int, fetch: bool = False
+    sources: Mapping[str, Path], out: Path, workers: int | None, fetch: bool = False
 ) -> Iterator[tuple[str, int, list[Skipped]]]:
     """Build several corpora, name by name; yield each name with what `build` returns.
 
@@ -162,6 +112,8 @@ def build_all(
 
 def _fetch(name: str, source: Path, out: Path) -> None:
     """Download a corpus; one that has a form to sign is taken as it lies in its folder."""
+    from dataset_scripts.download import download  # its clients are of no use to workers
+
     corpus, _ = load_script(name)
     _check_replaceable(out, out / name, source)
     if corpus.archives or not source.is_dir():

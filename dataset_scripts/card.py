@@ -15,6 +15,8 @@ from ser_generalize.hub import hub_licence, render_card
 from ser_generalize.labels import BURSTS_COUNT, CHOICES, FIVE, FOUR, in_label_set
 
 SUMMARY_FILE = "summary.json"
+SKIPPED_FILE = "skipped.tsv"
+FOLDS = "folds"  # the config, and its folder with a file for every corpus
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 PLACEHOLDER = "PATH_OR_ID"  # what the card of a folder says, for its reader to replace
 

@@ -25,8 +25,8 @@ class Skipped:
 Parse = Callable[[Path], Iterator[SourceClip | Skipped]]
 # Every other module is a corpus.
 TOOLS = {
-    "build", "card", "corpus", "download", "fabricate", "fabrication", "findings", "folds",
-    "manifest", "parts", "publish", "recordings", "shards", "synthesis", "tree", "unpack",
+    "build", "card", "corpus", "dataset", "download", "fabricate", "fabrication", "findings",
+    "folds", "manifest", "parts", "publish", "recordings", "shards", "synthesis", "tree", "unpack",
     "verify", "workers",
 }  # fmt: skip
 FABRICATED = "FABRICATED.txt"  # in the root of a tree that `fabricate` made

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile
 
-from openpyxl import load_workbook
-
 from dataset_scripts.corpus import Corpus, Skipped, audio_files
 from ser_generalize.errors import InputError
 from ser_generalize.schema import SourceClip
@@ -129,6 +127,8 @@ def _legend(root: Path) -> dict[str, tuple[str | None, str | None]]:
 
 def _rows(path: Path) -> Iterator[tuple[object, ...]]:
     """Yield file, speaker and film of every row of every sheet."""
+    from openpyxl import load_workbook  # a tenth of a second, for one corpus
+
     try:
         workbook = load_workbook(path, data_only=True)
     except (BadZipFile, KeyError, ValueError) as error:

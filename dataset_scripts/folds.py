@@ -11,7 +11,6 @@ from dataset_scripts.recordings import Row
 from ser_generalize.labels import LABEL_SETS, NATIVE
 from ser_generalize.protocols import Clips, IndivisibleError, make_folds
 
-FOLDS = "folds"  # the config, and its folder with a file for every corpus
 # Those that say something of a corpus by itself.
 PROTOCOLS = ("loso", "session", "within", "official", "emobox", "text")
 # What is in no part is trained on; `unused` is what a protocol keeps out of every part. `labels` is

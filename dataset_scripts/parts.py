@@ -1,15 +1,17 @@
-"""Parts of a corpus: what a worker decodes goes to a file of its own, which survives a kill."""
+"""Parts of a corpus: what a worker decodes goes to a file of its own, which survives a kill.
+
+A part is one line of JSON, which says all of its clips but their audio, and then their FLACs, one
+after the other. Such a file is written and read at the speed of the disk, and a worker that writes
+one has neither pyarrow nor `datasets` to import, which would take longer than decoding does.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from dataset_scripts.corpus import Corpus, Skipped
 from dataset_scripts.recordings import Row
@@ -18,14 +20,11 @@ from ser_generalize.audio import BadAudioError, encode_flac, pcm_sha256, read_pc
 from ser_generalize.command import progress_bar
 from ser_generalize.files import staged
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR, in_label_set
-from ser_generalize.schema import SAMPLING_RATE, SourceClip, clip_features
+from ser_generalize.schema import SAMPLING_RATE, SourceClip
 
 PART_CLIPS = 64  # what a kill costs each worker; a few megabytes
-# Key of a part's metadata: all that its rows say but for the audio, as JSON, since reading that is
-# many times faster than reading the columns.
-CONTENTS = b"contents"
 # What a part depends on beside its sources; the number changes with how clips are read or stored.
-FORMAT = [1, *(f"{name} {version(name)}" for name in ("soundfile", "soxr", "av", "pyarrow"))]
+FORMAT = [2, *(f"{name} {version(name)}" for name in ("soundfile", "soxr", "av"))]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def _plan_part(corpus: Corpus, clips: Sequence[SourceClip], source: Path, out: P
         for clip, fact in zip(clips, facts, strict=True)
     ]
     digest = hashlib.sha256(json.dumps([FORMAT, held]).encode()).hexdigest()
-    return Part(out / f"{digest[:32]}.parquet", source, tuple(clip.path for clip in clips), facts)
+    return Part(out / f"{digest[:32]}.clips", source, tuple(clip.path for clip in clips), facts)
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -120,53 +119,48 @@ def _prefixed(corpus: Corpus, identifier: str | None) -> str | None:
 def finish_parts(parts: Sequence[Part], spread: Spread, what: str) -> None:
     """Write every part that an earlier, killed build has not left behind whole."""
     missing = [part for part in parts if not _is_whole(part.target)]
-    schema = clip_features().arrow_schema  # handed over: a worker need not import `datasets`
     with progress_bar(sum(len(part.files) for part in missing), what, "clip") as progress:
-        for clips in spread(partial(_write_part, schema), missing):
+        for clips in spread(_write_part, missing):
             progress.update(clips)
 
 
 def _is_whole(part: Path) -> bool:
     try:
-        pq.read_metadata(part)
-    except (FileNotFoundError, pa.ArrowInvalid):  # the latter after a power failure
+        with part.open("rb") as file:
+            header = file.readline()
+            found = part.stat().st_size - len(header)
+            return found == sum(json.loads(header)["sizes"])
+    except (FileNotFoundError, ValueError):  # the latter after a power failure
         return False
-    return True
 
 
-def _write_part(schema: pa.Schema, part: Part) -> int:
+def _write_part(part: Part) -> int:
     """Decode the clips of a part and write it; return their number. Runs in a worker."""
-    rows: list[Row] = []
-    paths: list[str] = []
-    skipped: list[tuple[str, str]] = []
+    contents: dict[str, list[Any]] = {"rows": [], "paths": [], "sizes": [], "skipped": []}
+    audio: list[bytes] = []
     for file, facts in zip(part.files, part.facts, strict=True):
         path = file.relative_to(part.source).as_posix()
         try:
-            rows.append(facts | _audio(file, facts["clip_id"]))
-            paths.append(path)
+            flac, heard = _read_clip(file)
         except BadAudioError as error:
-            skipped.append((path, str(error)))
+            contents["skipped"].append((path, str(error)))
         except OSError as error:
-            skipped.append((path, f"cannot be read ({error.strerror or error})"))
-    table = pa.Table.from_pylist(rows, schema=schema)
-    sizes = [len(row.pop("audio")["bytes"]) for row in rows]
-    contents = {"rows": rows, "paths": paths, "sizes": sizes, "skipped": skipped}
-    with staged(part.target) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata({CONTENTS: json.dumps(contents)}),
-            temporary,
-            use_dictionary=False,
-            write_statistics=False,
-            compression="none",  # FLAC is
-        )
+            contents["skipped"].append((path, f"cannot be read ({error.strerror or error})"))
+        else:
+            audio.append(flac)
+            contents["rows"].append(facts | heard)
+            contents["paths"].append(path)
+            contents["sizes"].append(len(flac))
+    with staged(part.target) as temporary, temporary.open("wb") as output:
+        output.write(json.dumps(contents).encode() + b"\n")
+        output.writelines(audio)
     return len(part.files)
 
 
-def _audio(file: Path, clip_id: str) -> Row:
-    """Return the columns of a row for which its file has to be read."""
+def _read_clip(file: Path) -> tuple[bytes, Row]:
+    """Return a clip as FLAC, and the columns of a row for which its file has to be read."""
     pcm, source_rate = read_pcm(file)
-    return {
-        "audio": {"bytes": encode_flac(pcm), "path": f"{clip_id.partition('/')[2]}.flac"},
+    return encode_flac(pcm), {
         "duration": len(pcm) / SAMPLING_RATE,
         "source_sampling_rate": source_rate,
         "sha256": pcm_sha256(pcm),
@@ -177,10 +171,20 @@ def read_parts(parts: Sequence[Part]) -> Contents:
     """Return what the parts hold but for the audio."""
     contents = Contents([], [], [], [], [])
     for part in parts:
-        found = json.loads(pq.read_schema(part.target).metadata[CONTENTS])
+        with part.target.open("rb") as file:
+            found = json.loads(file.readline())
         contents.counts.append(len(found["rows"]))
         contents.rows.extend(found["rows"])
         contents.paths.extend(part.source / path for path in found["paths"])
         contents.sizes.extend(found["sizes"])
         contents.skipped.extend(Skipped(part.source / path, why) for path, why in found["skipped"])
     return contents
+
+
+def read_rows(part: Path) -> Iterator[Row]:
+    """Yield the rows of a part, with their audio."""
+    with part.open("rb") as file:
+        found = json.loads(file.readline())
+        for row, size in zip(found["rows"], found["sizes"], strict=True):
+            name = row["clip_id"].partition("/")[2]
+            yield row | {"audio": {"bytes": file.read(size), "path": f"{name}.flac"}}

@@ -8,9 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset_scripts.card import SUMMARY_FILE, Summary, counted, read_summary, render, summaries
+from dataset_scripts.card import (
+    FOLDS,
+    SUMMARY_FILE,
+    Summary,
+    counted,
+    read_summary,
+    render,
+    summaries,
+)
 from dataset_scripts.corpus import corpus_names, load_script
-from dataset_scripts.folds import FOLDS
 from ser_generalize.command import CommandParser, run_command
 from ser_generalize.errors import InputError, one_of
 from ser_generalize.hub import STRICTNESS, Visibility, check_redistribution, is_hub_id

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import compress, islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataset_scripts.workers import Spread
-from ser_generalize.schema import clip_features
+from dataset_scripts.parts import read_rows
+from dataset_scripts.recordings import Row
+from ser_generalize.schema import clip_schema
 
-# Of audio. The Hub asks for files below 500 MB; smaller ones are written by several processes.
+# Of audio. The Hub asks for files below 500 MB.
 SHARD_BYTES = 150_000_000
 # The Hub's viewer reads one row group at a time; a hundred short clips are a few megabytes.
 ROW_GROUP = 100
@@ -61,28 +62,23 @@ def _assign(sizes: Sequence[int | None]) -> list[int | None]:
     return numbers
 
 
-def write_shards(shards: Sequence[Shard], spread: Spread) -> None:
-    """Write the shards.
+def write_shard(shard: Shard) -> None:
+    """Write a shard; other processes would take longer to start than this takes.
 
     Content-defined chunks let the Hub store once what did not change between versions.
     """
-    for _ in spread(partial(_write_shard, clip_features().arrow_schema), shards):
-        pass
+    rows = _rows(shard)
+    schema = clip_schema()
+    with pq.ParquetWriter(
+        shard.target,
+        schema,
+        use_content_defined_chunking=True,
+        compression="none",  # FLAC is, and of the rest dictionaries leave little
+    ) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-def _write_shard(schema: pa.Schema, shard: Shard) -> None:
-    with pq.ParquetWriter(shard.target, schema, use_content_defined_chunking=True) as writer:
-        for group in _row_groups(schema, shard):
-            writer.write_table(group)
-
-
-def _row_groups(schema: pa.Schema, shard: Shard) -> Iterator[pa.Table]:
-    waiting = schema.empty_table()
+def _rows(shard: Shard) -> Iterator[Row]:
     for part, mask in shard.parts:
-        table = pq.read_table(part).select(schema.names).cast(schema)
-        waiting = pa.concat_tables([waiting, table.filter(pa.array(mask))])
-        while waiting.num_rows >= ROW_GROUP:
-            yield waiting.slice(0, ROW_GROUP).combine_chunks()
-            waiting = waiting.slice(ROW_GROUP)
-    if waiting.num_rows:
-        yield waiting.combine_chunks()
+        yield from compress(read_rows(part), mask)

@@ -23,7 +23,7 @@ EXAMPLES = 3
 
 
 def verify(
-    name: str, source: Path, manifest: Manifest | None = None, workers: int = 1
+    name: str, source: Path, manifest: Manifest | None = None, workers: int | None = 1
 ) -> tuple[Copy, list[Finding]]:
     """Compare a copy of a corpus with its manifest, its data sheet and itself.
 
@@ -35,7 +35,7 @@ def verify(
     return copy, find_all(copy)
 
 
-def _read(name: str, source: Path, manifest: Manifest, workers: int) -> Copy:
+def _read(name: str, source: Path, manifest: Manifest, workers: int | None) -> Copy:
     corpus, parse = load_script(name)
     corpus = as_found(corpus, source)
     usable, unusable = parse_tree(corpus, parse, source)
@@ -51,7 +51,9 @@ def _read(name: str, source: Path, manifest: Manifest, workers: int) -> Copy:
     return Copy(corpus, frozenset(files), clips, skipped, by_path, manifest, located)
 
 
-def _hear(tasks: Sequence[tuple[Path, bool]], workers: int, what: str) -> list[tuple[Path, Heard]]:
+def _hear(
+    tasks: Sequence[tuple[Path, bool]], workers: int | None, what: str
+) -> list[tuple[Path, Heard]]:
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
     heard: list[tuple[Path, Heard]] = []
     with (

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,9 @@ class Spread(Protocol):
         ...
 
 
+# Seconds of work for one process. Another takes a third of a second to start, in which this one
+# reads a few hundred clips, and halves what is left at best.
+WORTH_STARTING = 0.6
 OUT_OF_MEMORY = (
     "a process that read the audio ended for want of memory, or was killed; what was finished "
     "before is kept: run the same command again, with fewer --workers"
@@ -45,9 +49,9 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_number_of_processes,
-        default=available_cores(),
         metavar="N",
-        help="processes (default: one per core, here %(default)s)",
+        help=f"processes (default: one per core, here {available_cores()}, if there is work enough "
+        "that starting them pays)",
     )
 
 
@@ -58,22 +62,28 @@ def _number_of_processes(text: str) -> int:
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Spread]:
+def processes(workers: int | None) -> Iterator[Spread]:
     """Yield a function that spreads tasks over so many processes, which are started when needed.
 
     `spread(function, tasks)` yields the results in the order in which they are done; one task, or
-    one worker, stays in this process. After a failure the tasks that were not begun are dropped and
-    those that were are waited for. Raises InputError where a process ends unexpectedly.
+    one worker, stays in this process. With None there is a worker per core, but none is started
+    where this process, by the time that the first tasks take, is done before they would pay. After
+    a failure the tasks that were not begun are dropped and those that were are waited for. Raises
+    InputError where a process ends unexpectedly.
     """
+    count = workers or available_cores()
     pool: ProcessPoolExecutor | None = None
 
     def spread(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-        nonlocal pool
-        if min(workers, len(tasks)) <= 1:
+        if min(count, len(tasks)) <= 1:
             return map(function, tasks)
+        return in_pool(function, tasks) if workers else _if_it_pays(in_pool, function, tasks)
+
+    def in_pool(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        nonlocal pool
         if pool is None:
             # One forked from a process with threads (pyarrow's, tqdm's) may hang: start afresh.
-            pool = ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent)
+            pool = ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent)
         with _ctrl_c_is_for_the_parent():
             begun = [pool.submit(function, task) for task in tasks]
         return _results(begun)
@@ -85,6 +95,18 @@ def processes(workers: int) -> Iterator[Spread]:
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+
+
+def _if_it_pays(
+    in_pool: Spread, function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterator[Result]:
+    """Do tasks in this process until those that are left would take long enough for others."""
+    started = time.monotonic()
+    for done, task in enumerate(tasks, 1):
+        yield function(task)
+        if (time.monotonic() - started) / done * (len(tasks) - done) > WORTH_STARTING:
+            yield from in_pool(function, tasks[done:])
+            return
 
 
 def _results(begun: Sequence["Future[Any]"]) -> Iterator[Any]:

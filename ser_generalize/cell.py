@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ser_generalize import __version__, heads
 from ser_generalize.adapt import domains, parse_adapt
-from ser_generalize.augment import UNDEGRADED
 from ser_generalize.dataset import fingerprint, load_clips
-from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
+from ser_generalize.degradation import NONE
+from ser_generalize.embeddings import Embeddings, StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
 from ser_generalize.labels import (
     ACTED,
@@ -44,6 +44,9 @@ STOPS = {
     EARLY: "validation speakers, kept out of training, choose the epoch and the temperature",
 }
 
+BOTH = "both"
+POOLINGS = ("mean", "std", BOTH)
+
 Labels = list[str | None]  # a class per clip, None: outside the label set
 Notes = tuple[str, ...]  # what the reader of a run must know, a line each
 LoadClips = Callable[[str, Sequence[str] | None], Dataset]  # as `dataset.load_clips`
@@ -69,6 +72,8 @@ class Cell:
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
     languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
     test_embeddings: Path | None = None  # of the same clips, degraded: what is tested on
+    layers: tuple[int, ...] = ()  # of the store; empty: all that it holds
+    pooling: str = BOTH
 
     def check(self) -> None:
         """Raise InputError for a name that means nothing, before any data is read."""
@@ -90,6 +95,7 @@ class Cell:
                 f"--test-embeddings is for --adapt {PLAIN}, not {self.adapt}: the unlabelled clips "
                 "that adapt are those of --embeddings"
             )
+        one_of("--pooling", self.pooling, POOLINGS)
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
@@ -156,7 +162,7 @@ class Data:
     notes: Notes
     others: Dataset
     whole: Dataset  # all clips of the corpora, whatever their label and language
-    degraded: str = UNDEGRADED  # how, what is tested on
+    degraded: str = NONE  # how, what is tested on
 
     @cached_property
     def corpora(self) -> dict[str, str]:
@@ -236,24 +242,38 @@ def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
 
 
 def read_features(cell: Cell, data: Data) -> heads.Features:
-    """Return the clip-normalised embeddings of a cell's clips, in the same order, then the others'.
+    """Return the features of a cell's clips, in the same order, then the others'.
 
     Where a cell is tested on other embeddings, these of its clips follow, in the same order again.
-    Raises InputError where a store lacks a clip or holds it for other audio.
+    Raises InputError where a store lacks a clip, a layer or a statistic, or holds a clip for other
+    audio.
     """
     ids, hashes = ([*data.clips[name], *data.others[name]] for name in ("clip_id", "sha256"))
-    _, values = read_embeddings(cell.embeddings, ids, hashes)
+    layers, known = cell.layers or None, len(data.clips)
+    key, values = read_embeddings(cell.embeddings, ids, hashes, layers)
     if cell.test_embeddings:
-        known = len(data.clips)
-        _, tested = read_embeddings(cell.test_embeddings, ids[:known], hashes[:known])
+        _, tested = read_embeddings(cell.test_embeddings, ids[:known], hashes[:known], layers)
         values = np.concatenate([values, tested])
-    return heads.clip_normalised(values)
+    return heads.make_features(_pooled(cell, key, values), key.statistics)
+
+
+def _pooled(cell: Cell, key: StoreKey, values: Embeddings) -> Embeddings:
+    """Return the statistics that a cell asks for, [clips, layers, statistics, width]."""
+    if cell.pooling == BOTH:
+        return values
+    if cell.pooling not in key.statistics:
+        raise InputError(
+            f"--pooling {cell.pooling}: embedding store {cell.embeddings} holds "
+            f"{' and '.join(key.statistics)} of every layer; use --pooling {BOTH}"
+        )
+    at = key.statistics.index(cell.pooling)
+    return values[:, :, at : at + 1]
 
 
 def _check_tested(cell: Cell, store: StoreKey) -> str:
     """Return how the tested embeddings are degraded; they may differ in nothing else."""
     if cell.test_embeddings is None:
-        return UNDEGRADED
+        return NONE
     tested, _ = read_manifest(cell.test_embeddings)
     check_same(cell.test_embeddings, tested, replace(store, degradation=tested.degradation))
     return tested.degradation
@@ -374,6 +394,8 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "encoder": data.store.encoder,
         "encoder_revision": data.store.revision,
         "window": data.store.window,
+        "layers": list(cell.layers),
+        "pooling": cell.pooling,
         "protocol": cell.protocol,
         "labels": cell.labels,
         "labels_from": cell.labels_from,

@@ -15,26 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_generalize.audio import BadAudioError, decode_clip
-from ser_generalize.augment import UNDEGRADED, degrade
+from ser_generalize.degradation import Degradation
 from ser_generalize.errors import InputError
 
 Audio = tuple[str, bytes]  # a clip's id and its file
 Decoded = list["NDArray[np.float32] | str"]  # a clip's samples, or why it is unusable
 
 T = TypeVar("T")
+UNDEGRADED = Degradation()
 
 
-def decode(clips: Sequence[Audio], degradation: str = UNDEGRADED) -> Decoded:
+def decode(clips: Sequence[Audio], degradation: Degradation = UNDEGRADED) -> Decoded:
     """Decode the audio of some clips to 16-kHz mono samples, or say why one is unusable."""
     return [_decode(*clip, degradation) for clip in clips]
 
 
-def _decode(clip_id: str, data: bytes, degradation: str) -> "NDArray[np.float32] | str":
+def _decode(clip_id: str, data: bytes, degradation: Degradation) -> "NDArray[np.float32] | str":
     try:
-        wave = decode_clip(data)
+        return degradation(decode_clip(data), clip_id)
     except BadAudioError as error:
         return str(error)
-    return wave if degradation == UNDEGRADED else degrade(degradation, clip_id, wave)
 
 
 class Decoders:
@@ -44,7 +44,7 @@ class Decoders:
     process that started them, however it ends.
     """
 
-    def __init__(self, workers: int, degradation: str = UNDEGRADED) -> None:
+    def __init__(self, workers: int, degradation: Degradation = UNDEGRADED) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the device's threads
         self._degradation = degradation
         self.peak_memory = 0.0  # GiB, of all workers together; known after they ended
@@ -91,7 +91,7 @@ def peak_memory() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
 
 
-def _work(parent: Connection, degradation: str) -> None:
+def _work(parent: Connection, degradation: Degradation) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to tell about
     try:
         while (clips := parent.recv()) is not None:

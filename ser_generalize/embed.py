@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_generalize.augment import UNDEGRADED
 from ser_generalize.command import CommandParser, is_first_process, run_command
+from ser_generalize.degradation import NONE, parse_degradation
 from ser_generalize.errors import listing
 
 if TYPE_CHECKING:  # torch and datasets take seconds to import, and `--help` needs neither
@@ -27,7 +27,7 @@ def embed(
     settings: "Settings | None" = None,
     workers: int | None = None,
     streaming: bool = False,
-    degradation: str = UNDEGRADED,
+    degradation: str = NONE,
 ) -> "Tally":
     """Embed what the store does not hold yet, and write its manifest.
 
@@ -39,7 +39,8 @@ def embed(
     from ser_generalize.engine import Job, run_job
 
     settings = settings or Settings()
-    return run_job(Job(dataset, encoder, store, corpora, settings, workers, streaming, degradation))
+    degraded = parse_degradation(degradation)
+    return run_job(Job(dataset, encoder, store, corpora, settings, workers, streaming, degraded))
 
 
 def parser() -> CommandParser:
@@ -64,7 +65,7 @@ def parser() -> CommandParser:
     add("--dtype", help="fp32, bf16 or fp16 (default: the fastest that the device is good at)")
     add(
         "--degrade",
-        default=UNDEGRADED,
+        default=NONE,
         metavar="KIND:N",
         help="as a worse recording: noise:10, reverb:0.5, telephone, mp3:32, opus:12, gain:-20, "
         "speed:1.1 (default: none)",

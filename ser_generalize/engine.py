@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from ser_generalize.augment import UNDEGRADED, parse_degradation
 from ser_generalize.clips import Clips, Shard, open_clips
 from ser_generalize.command import progress_bar
 from ser_generalize.decoding import Decoders, peak_memory
+from ser_generalize.degradation import Degradation
 from ser_generalize.embeddings import (
     StoreKey,
     held_clips,
@@ -43,13 +43,11 @@ class Job:
     settings: Settings
     workers: int | None  # None: as many as the device has use for
     streaming: bool
-    degradation: str
+    degradation: Degradation
 
     def check(self) -> None:
         """Raise InputError for a name or number that means nothing, before anything is loaded."""
         one_of("window", self.settings.window, WINDOWS)
-        if self.degradation != UNDEGRADED:
-            parse_degradation(self.degradation)
         one_of("dtype", self.settings.dtype or DTYPES[0], DTYPES)
         if self.workers is not None and self.workers < 0:
             raise InputError(f"--workers {self.workers} is no number of processes; give 0 or more")
@@ -61,7 +59,7 @@ def run_job(job: Job) -> Tally:
     with processes() as accelerator, ExitStack() as stack:
         first = accelerator.is_main_process
         clips, encoder = in_step(lambda: _open(job, accelerator))
-        key = _key(encoder, job.degradation)
+        key = _key(encoder, job.degradation.name)
         in_step(lambda: stack.enter_context(writable(job.store)) if first else None)
         held = in_step(lambda: held_clips(job.store, key))
         todo = _todo(clips, held)[accelerator.process_index :: accelerator.num_processes]
@@ -112,7 +110,7 @@ def _embed(
         progress_bar(total, "embed", "clip", show) as progress,
     ):
         pipeline = Pipeline(
-            encoder, _key(encoder, job.degradation), job.store, decoders, device, progress
+            encoder, _key(encoder, job.degradation.name), job.store, decoders, device, progress
         )
         tally = pipeline.run(clips, shards)
     tally.peak_memory = peak_memory() + decoders.peak_memory

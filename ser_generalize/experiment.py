@@ -14,9 +14,18 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from ser_generalize.adapt import parse_adapt
-from ser_generalize.augment import UNDEGRADED
-from ser_generalize.cell import FIXED, Cell, Data, describe, make_folds, read_data, read_features
+from ser_generalize.cell import (
+    BOTH,
+    FIXED,
+    Cell,
+    Data,
+    describe,
+    make_folds,
+    read_data,
+    read_features,
+)
 from ser_generalize.command import progress_bar
+from ser_generalize.degradation import NONE
 from ser_generalize.groups import (
     Material,
     OnEpoch,
@@ -240,7 +249,7 @@ def _run_name(cell: Cell, data: Data) -> str:
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
     unusual = [
-        (data.degraded, UNDEGRADED),
+        (data.degraded, NONE),
         (cell.loss, CROSS_ENTROPY),
         (cell.stop, FIXED),
         (cell.labels_from, ACTED),
@@ -248,6 +257,8 @@ def _run_name(cell: Cell, data: Data) -> str:
     adapted = parse_adapt(cell.adapt).name
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
     by += sorted(cell.alternatives)
+    by += [f"layer {','.join(map(str, cell.layers))}"] if cell.layers else []
+    by += [f"{cell.pooling} only"] if cell.pooling != BOTH else []
     first = [adapted] if adapted != PLAIN else []
     return " ".join([*first, *by, *encoder, cell.protocol, cell.labels, cell.train_on])
 

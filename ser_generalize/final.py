@@ -11,7 +11,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize import __version__
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
-from ser_generalize.cell import Cell, Data, read_data, read_features
+from ser_generalize.cell import BOTH, Cell, Data, read_data, read_features
 from ser_generalize.checkpoint import make_model, read_encoder, save_checkpoint
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.device import find_device
@@ -53,6 +53,11 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
     cell.check()
     if parse_head(cell.head) is None:
         raise InputError("--final: a checkpoint's head is a network; give --head 128 or such")
+    if cell.layers or cell.pooling != BOTH:
+        raise InputError(
+            "--final: a checkpoint uses all layers of its store, mean and std; leave out --layers "
+            "and --pooling, or make a store with `embed --layers`"
+        )
     if not 0 < rate < 1:
         raise InputError(f"--error-rate {rate:g} is no share of answers; give one in (0, 1)")
     if cell.test_embeddings:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ser_generalize.errors import InputError
 
+FUNCTIONAL = ("functional",)  # the statistics of a store of functionals
 LOGISTIC = "logistic"
 DEFAULT_HEAD = "128"
 PAPER_HEAD = "4096,2048,1024,512"  # arXiv 2406.09933
@@ -43,8 +44,20 @@ def parse_head(text: str) -> tuple[int, ...] | None:
     return sizes
 
 
+def make_features(embeddings: NDArray[np.float16], statistics: Sequence[str]) -> Features:
+    """Return what heads are trained on, [clips, layers, statistics * W], of [..., statistics, W].
+
+    Hidden states are normalised clip by clip. Functionals are not: each is of a unit of its own, so
+    that the largest, a formant in Hz, would decide the scale of all others. Standardised on the
+    training part, as hidden states are too, they are alike.
+    """
+    if tuple(statistics) == FUNCTIONAL:
+        return embeddings.astype(np.float32).reshape(len(embeddings), embeddings.shape[1], -1)
+    return clip_normalised(embeddings)
+
+
 def clip_normalised(embeddings: NDArray[np.float16]) -> Features:
-    """Layer-norm every pooled vector by itself; [clips, layers, 2, W] becomes [clips, layers, 2 W].
+    """Layer-norm every pooled vector by itself; [clips, layers, S, W] becomes [clips, layers, S W].
 
     Nothing is fitted, so the space is the same in every fold and no clip can leak into another.
     Single units of Whisper reach activations of 500; unnormalised they alone decide distances.

@@ -66,7 +66,11 @@ def eval_results(run: Run, training: Training) -> str | None:
 
 def fabricated(training: Training) -> list[str]:
     """Return the corpora whose speech was synthesised."""
-    return [name for name, held in training["corpora"].items() if SYNTHETIC in held["elicitation"]]
+    return [
+        name
+        for name, held in training["corpora"].items()
+        if SYNTHETIC in held.get("elicitation", ())
+    ]
 
 
 def _metadata(run: Run, training: Training, licence: str) -> str:

@@ -7,6 +7,7 @@ about the run (protocol, leaks, sampler, notes such as folds that fell back) tra
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ser_generalize.augment import UNDEGRADED
+from ser_generalize.degradation import NONE
 from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
 from ser_generalize.labels import ACTED
@@ -64,7 +65,7 @@ class About:
     epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs
     temperature: float = 1.0  # of the probabilities, the median over folds
     labels_from: str = ACTED
-    degraded: str = UNDEGRADED  # what was tested on; heads were trained on recordings as they are
+    degraded: str = NONE  # what was tested on; heads were trained on recordings as they are
     alternatives: tuple[str, ...] = ()  # disputed mappings that were decided the other way
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     corpora: tuple[str, ...] = ()  # "ravdess 1a2b3c4d5e6f": all clips of each, not only the tested
@@ -99,6 +100,11 @@ class Predictions:
         encoded = column.combine_chunks()
         codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         return codes, encoded.dictionary.to_pylist()
+
+    @cached_property
+    def clips_once(self) -> bool:
+        """Whether no clip has two rows, which is soon known and spares what asks for more."""
+        return pc.count_distinct(self.table["clip_id"]).as_py() == self.table.num_rows
 
     def labels(self) -> NDArray[np.int64]:
         """Return the true class of every clip as a position in `about.classes`, shape [n]."""
@@ -192,5 +198,7 @@ def _check_rows(path: Path, predictions: Predictions) -> None:
 
 def repeated_clips(predictions: Predictions, columns: Sequence[str]) -> list[str]:
     """Return the clips, sorted, of rows that are alike in some columns, the clip among them."""
+    if predictions.clips_once:
+        return []
     counts = predictions.table.select(columns).group_by(columns).aggregate([([], "count_all")])
     return sorted(set(counts.filter(pc.greater(counts["count_all"], 1))["clip_id"].to_pylist()))

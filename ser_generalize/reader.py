@@ -9,6 +9,7 @@ from datasets import Dataset, concatenate_datasets
 from ser_generalize.adapt import CORPUS
 from ser_generalize.cell import (
     ALL_LANGUAGES,
+    BOTH,
     FIXED,
     Cell,
     Data,
@@ -64,7 +65,7 @@ class Reader:
     def material(self, cell: Cell) -> Material:
         """Return what the heads of a cell are made of, its embeddings among it."""
         data, last = self.data(cell), self._material
-        if last is not None and last.data is data:
+        if last is not None and last.data is data and _of_features(last.cell) == _of_features(cell):
             self._material = last.under(cell)
         else:
             self._material = last = None  # memory for one of them is enough
@@ -78,7 +79,18 @@ def order(cell: Cell) -> tuple[str, ...]:
     Those of few corpora come first: they say soonest whether all is well.
     """
     shared = _of_data(cell)
-    return f"{len(shared.corpora):03d}", repr(shared), repr(_of_folds(cell)), repr(cell)
+    return (
+        f"{len(shared.corpora):03d}",
+        repr(shared),
+        repr(_of_features(cell)),
+        repr(_of_folds(cell)),
+        repr(cell),
+    )
+
+
+def _of_features(cell: Cell) -> tuple[object, ...]:
+    """Return what of a cell decides the features of its clips, the store being the same."""
+    return cell.layers, cell.pooling
 
 
 def _of_data(cell: Cell) -> Cell:
@@ -101,4 +113,6 @@ def _of_folds(cell: Cell) -> Cell:
         stop=FIXED,
         seeds=1,
         adapt=PLAIN if cell.adapt == PLAIN else CORPUS,  # adapted: the clips outside as well
+        layers=(),
+        pooling=BOTH,
     )

@@ -40,7 +40,7 @@ def confusion(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> ND
 
 def recalls(counts: Counts) -> Scores:
     """Return the recall of every class in [0, 1], shape [..., K]; NaN for a class without clips."""
-    return _ratio(_hits(counts), counts.sum(-1))
+    return _ratio(_hits(counts), _clips(counts))
 
 
 def uar(counts: Counts) -> Scores:
@@ -50,13 +50,13 @@ def uar(counts: Counts) -> Scores:
 
 def macro_f1(counts: Counts) -> Scores:
     """Return the F1 score averaged over the classes present, in [0, 1], shape [...]; else NaN."""
-    f1 = _ratio(2 * _hits(counts), counts.sum(-1) + counts.sum(-2))
+    f1 = _ratio(2 * _hits(counts), _clips(counts) + np.einsum("...ij->...j", counts))
     return _mean_over_present(f1, counts)
 
 
 def accuracy(counts: Counts) -> Scores:
     """Return the share of clips classified correctly (WA), in [0, 1], shape [...]; else NaN."""
-    return _ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
+    return _ratio(np.einsum("...ii->...", counts), np.einsum("...ij->...", counts))
 
 
 def chance(counts: Counts) -> Scores:
@@ -122,6 +122,11 @@ def _hits(counts: Counts) -> Counts:
     return np.diagonal(counts, axis1=-2, axis2=-1)
 
 
+def _clips(counts: Counts) -> Counts:
+    """Return the clips of every class; of many small matrices `sum` takes five times as long."""
+    return np.einsum("...ij->...i", counts)
+
+
 def _ratio(numerator: Counts, denominator: Counts) -> Scores:
     ratio = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
@@ -129,5 +134,5 @@ def _ratio(numerator: Counts, denominator: Counts) -> Scores:
 
 
 def _mean_over_present(values: Scores, counts: Counts) -> Scores:
-    present = counts.sum(-1) > 0
-    return _ratio(np.sum(values, axis=-1, where=present), present.sum(-1))
+    present, each = _clips(counts) > 0, np.ones(counts.shape[-1])
+    return _ratio(np.where(present, values, 0) @ each, present @ each)

@@ -106,8 +106,8 @@ def permutation_test(contributed: Values) -> float:
     (Phipson and Smyth 2010), so that p is never 0.
     """
     signs = _signs(len(contributed))
-    observed, slack = abs(contributed.sum()), NO_SPREAD * np.abs(contributed).sum()
-    as_large = int((np.abs(signs @ contributed) >= observed - slack).sum())
+    observed = abs(contributed.sum())
+    as_large = int((np.abs(signs @ contributed) >= observed - NO_SPREAD).sum())
     if len(contributed) <= EXACT_SPEAKERS:
         return as_large / len(signs)
     return (as_large + 1) / (len(signs) + 1)
@@ -210,23 +210,31 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def smallest_p(speakers: int) -> float:
-    """Return the smallest two-sided p-value that so many speakers allow."""
+    """Return the smallest two-sided p-value that a paired test of so many speakers can have."""
     smallest = 2.0 ** (1 - max(speakers, 1))
     return smallest if speakers <= EXACT_SPEAKERS else max(smallest, 1 / (DRAWS + 1))
 
 
-def undecidable(speakers: int, comparisons: int = 1) -> str:
-    """Return what the test cannot decide with so few speakers, empty where it can.
+def smallest_exchange_p(sizes: Sequence[tuple[int, int]]) -> float:
+    """Return the smallest p-value that groups of so many speakers, corpus by corpus, can have."""
+    deals = math.prod(math.comb(first + second, first) for first, second in sizes)
+    mirrored = all(first == second for first, second in sizes)  # one that only swaps the groups
+    return max((1 + mirrored) / deals, 1 / (DRAWS + 1))
 
-    `comparisons` are those of the family, for all of which the test pays.
+
+def undecidable(speakers: int, smallest: float, comparisons: int = 1) -> str:
+    """Return what a test cannot decide with so few speakers, empty where it can.
+
+    `smallest` is the smallest p-value that there is, and `comparisons` are those of the family, for
+    all of which it pays.
     """
-    smallest = min(1.0, comparisons * smallest_p(speakers))
-    if smallest <= ALPHA:
+    adjusted = min(1.0, comparisons * smallest)
+    if adjusted <= ALPHA:
         return ""
-    family = f", {smallest:.2g} after Holm over {comparisons} comparisons" * (comparisons > 1)
+    family = f", {adjusted:.2g} after Holm over {comparisons} comparisons" * (comparisons > 1)
     return (
-        f"{speakers} speakers cannot decide: the smallest p there is "
-        f"{smallest_p(speakers):.2g}{family}, whatever the difference"
+        f"{speakers} speakers cannot decide: the smallest p there is {smallest:.2g}{family}, "
+        "whatever the difference"
     )
 
 

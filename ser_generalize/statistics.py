@@ -324,6 +324,8 @@ def _why_no_interval(sampled: Sampled, speakers: int) -> str:
 
 def _predicts_again(run: Predictions) -> bool:
     """Return whether a run predicts a clip in several folds."""
+    if run.clips_once:
+        return False
     pairs = run.table.select(["clip_id", "fold"])
     folds = pairs.group_by("clip_id").aggregate([("fold", "count_distinct")])
     return bool(folds.num_rows) and pc.max(folds["fold_count_distinct"]).as_py() > 1

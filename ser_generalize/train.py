@@ -39,6 +39,8 @@ def parser() -> CommandParser:
         help="store of the same clips made with `embed --degrade`: train on --embeddings, test on "
         "these",
     )
+    add("--layers", nargs="+", type=int, default=(), metavar="N", help="only these of the store")
+    add("--pooling", default="both", help="of every layer's frames: mean, std or both (default)")
     add("--protocol", default="loso", help=f"{', '.join(PROTOCOLS)} (default: loso)")
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
     add(
@@ -121,6 +123,8 @@ def main(argv: Sequence[str]) -> None:
         dataset=arguments.dataset,
         embeddings=find_store(arguments.embeddings),
         test_embeddings=tested and find_store(tested),
+        layers=tuple(arguments.layers),
+        pooling=arguments.pooling,
         protocol=protocol,
         labels=arguments.labels,
         labels_from=arguments.labels_from,

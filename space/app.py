@@ -82,10 +82,9 @@ def serve(
 
     Raises InputError where the first checkpoint cannot be loaded.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which clears the folder up too
     shelf = Shelf(checkpoints, organisation)
-    if checkpoints:
-        shelf.load(shelf.names()[0])
+    shelf.check()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which clears the folder up too
     with tempfile.TemporaryDirectory(prefix="ser-generalize-space-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))
         made = Path(folder, "examples")

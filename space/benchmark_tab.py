@@ -34,6 +34,7 @@ MENUS = ("Protocol", "Label set", "Adaptation", "Corpus", "Encoder")  # in the o
 SHOWN = 3  # systems per corpus, until one corpus is chosen
 SYSTEM = ("encoder", "window", "sampler", "head")
 PARTS = (*SYSTEM, "trained_on")  # what names are made of
+SAMPLERS = {"none": "no sampling", "under": "under-sampling", "over": "over-sampling"}
 Menu = list[tuple[str, str]]  # text and value of every entry
 
 
@@ -145,7 +146,7 @@ def _said(name: str, row: Row) -> str:
     said = {
         "encoder": value,
         "window": f"{value} window",
-        "sampler": "no sampling" if value == "none" else value,
+        "sampler": SAMPLERS.get(value, value),
         "head": f"head {value}",
         "trained_on": "" if value in (*ITSELF, row.corpus) else f"trained on {value}",
     }

@@ -48,6 +48,11 @@ class Shelf:
         """Return what may be chosen; the first is the default."""
         return list(self._sources) + [name for name in self._on_hub() if name not in self._sources]
 
+    def check(self) -> None:
+        """Open what the host gave first; raise an InputError for the host, with all its reasons."""
+        for source in list(self._sources.values())[:1]:
+            self._open(source)
+
     def load(self, name: str) -> SerForAudioClassification:
         """Return a checkpoint by its name on the shelf, from memory where it was loaded lately.
 

@@ -15,6 +15,7 @@ from listening import (
     listen,
     read_recording,
 )
+from live import live_listening
 from uploads import delete, several_files, used_once
 
 from ser_generalize.adapt import FEWEST
@@ -63,6 +64,9 @@ class ListenTab:
                 self._answer = gr.HTML(pictures.EMPTY, elem_id="answer")
         with gr.Accordion("Calibrate to my voice", open=False):
             self._calibration()
+        # Open: a microphone that is mounted later sends ten pieces a second, whatever it is told.
+        with gr.Accordion("Live from the microphone", open=True):
+            live_listening(shelf, self._chosen)
         self._wire(page, examples)
 
     def _ask(self, examples: Mapping[str, Path]) -> None:

@@ -15,7 +15,7 @@ from ser_generalize.checkpoint import with_own_head
 from ser_generalize.errors import InputError
 from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.predict import NOT_SURE, SILENT, Prediction, predict_windows, standardise_by
-from ser_generalize.recordings import Samples, cut_windows, read_untrusted
+from ser_generalize.recordings import Samples, cut_windows, read_untrusted, read_windows
 from ser_generalize.schema import SAMPLING_RATE
 
 WINDOW = 4.0  # seconds that the time line hears at once
@@ -97,6 +97,13 @@ def read_recording(path: Path, name: str | None = None) -> Recording:
     with _in_a_sentence(name):
         _refuse_film(path)
         return Recording(name, read_untrusted(path))
+
+
+def read_piece(path: Path) -> Samples:
+    """Decode a second or so of a live recording, silent or not; raises InputError."""
+    with _in_a_sentence("The microphone's sound"):
+        pieces = [samples for _, samples in read_windows(path, WINDOW, WINDOW)]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
 
 
 def listen(checkpoint: str, model: SerForAudioClassification, recording: Recording) -> Answer:

@@ -65,6 +65,15 @@ def answer(found: Answer) -> str:
     )
 
 
+def glance(found: Answer) -> str:
+    """Return the card of an answer that the next one replaces at once; it is not read aloud."""
+    colours = tones(found.whole.probabilities or {})
+    return (
+        f'<article class="ser-card ser-glance" aria-label="Live answer">'
+        f"{_verdict(found.whole, colours)}{bars(found.whole, colours)}</article>"
+    )
+
+
 def comparison(before: Answer, after: Answer, clips: int, doubt: str = "") -> str:
     """Return two answers side by side: as for anyone, and told of the visitor's recordings."""
     colours = tones(before.whole.probabilities or {})

@@ -1,7 +1,7 @@
 """How the Space looks: a paper-like theme, and a colour for every emotion in light and in dark.
 
-The colours start from those of Okabe and Ito (2008), which colour-blind eyes tell apart, darkened
-for paper so that each stands out from its ground by 3:1. No meaning hangs on a colour alone.
+The colours start from those of Okabe and Ito (2008), moved until colour-blind eyes tell them
+apart and each stands out from its ground by 3:1. No meaning hangs on a colour alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,13 +11,13 @@ import gradio as gr
 
 # Emotion: (in light, in dark). The rest of the closed list takes what its neighbours leave free.
 TONES: Mapping[str, tuple[str, str]] = {
-    "neutral": ("#6b7280", "#9ca3af"),
-    "happy": ("#b97a00", "#f2b632"),
-    "sad": ("#0a64a4", "#56b4e9"),
-    "angry": ("#b83208", "#ff7043"),
-    "surprised": ("#a24d86", "#e79cc9"),
-    "fearful": ("#00795b", "#1fc49a"),
-    "disgusted": ("#59610a", "#d3d94c"),
+    "neutral": ("#5d6167", "#9da1a7"),
+    "happy": ("#b97b00", "#f3b02a"),
+    "sad": ("#1061a7", "#56b4e9"),
+    "angry": ("#a62105", "#fb6d48"),
+    "surprised": ("#ad79ae", "#efc3e4"),
+    "fearful": ("#007f53", "#2096ac"),
+    "disgusted": ("#5d4727", "#d6dc54"),
     "calm": ("#2b8fbd", "#9adcf5"),
     "other": ("#3f3d56", "#e5e7eb"),
 }

@@ -54,8 +54,12 @@ def write_corpora(
     dataset: Path,
     store: Path,
     changes: Mapping[str, Callable[[list[Row]], list[Row]]],
+    plant: Callable[[list[Row], tuple[int, ...]], Embeddings] | None = None,
 ) -> tuple[Path, Path]:
-    """Write a dataset of ravdess and of corpora like it, changed by hand, and its store."""
+    """Write a dataset of ravdess and of corpora like it, changed by hand, and its store.
+
+    `plant` makes the embeddings of all rows in a shape; by default they are like those of ravdess.
+    """
     first = rows_of(dataset)
     values = dict(zip((row["clip_id"] for row in first), embeddings(first, store), strict=True))
     data = change_dataset(dataset, folder / "data", lambda rows: rows)
@@ -66,8 +70,8 @@ def write_corpora(
         rows = rows + rows_of(data, name)
         like = [values[row["clip_id"]] for row in kept]
         stored += [value + noise.normal(size=value.shape) for value in like]
-    embedded = np.stack(stored).astype(np.float16)
-    return data, write_store(folder / "store", rows, embedded, like=store)
+    embedded = np.stack(stored) if plant is None else plant(rows, np.stack(stored).shape)
+    return data, write_store(folder / "store", rows, embedded.astype(np.float16), like=store)
 
 
 def _moved(row: Row, corpus: str) -> Row:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hub_server import Hub
+from huggingface_hub import HfApi
 from make_results import EASE, PLAIN_ROW, study, write_results
 
 from ser_generalize.benchmark.boards import (
@@ -26,7 +27,7 @@ from ser_generalize.statistics import MACRO_AVERAGE
 
 gr = pytest.importorskip("gradio", reason="the Space needs gradio: pip install .[space]")
 
-from space.benchmark_tab import benchmark_tab, menus_of, opened, render_boards  # noqa: E402
+from benchmark_tab import benchmark_tab, menus_of, opened, render_boards  # noqa: E402
 
 ROWS = study()
 PLAIN = Choice("loso", "four", "none")
@@ -137,6 +138,15 @@ def test_the_matrix_holds_every_pair_and_the_corpus_itself_on_its_diagonal() -> 
             assert (row.protocol, row.trained_on) == (
                 ("loso", "each") if trained == tested else ("cross", trained)
             )
+
+
+def test_the_matrix_is_summed_up_in_a_sentence() -> None:
+    across = replace(PLAIN_ROW, protocol="cross", corpus="emodb")
+    values = {"ravdess": 0.61, "savee": 0.3, "esd": 0.52}
+    rows = [replace(across, trained_on=name, value=value) for name, value in values.items()]
+    text = shown(rows, PLAIN)
+    assert "Half of 3 pairs score 52.0 % or less, chance is 25.0 %." in text
+    assert "Best: ravdess → emodb, 61.0 %; weakest: savee → emodb, 30.0 %." in text
 
 
 def test_a_pair_that_was_not_measured_says_so() -> None:
@@ -263,8 +273,6 @@ def test_a_folder_without_a_report_is_named_by_no_path(tmp_path: Path) -> None:
 
 
 def test_a_report_on_the_hub_is_read_and_a_missing_one_said(hub: Hub, tmp_path: Path) -> None:
-    from huggingface_hub import HfApi
-
     hub.add("dataset", "org/report")
     file = write_results(tmp_path, ROWS) / "results.parquet"
     HfApi(endpoint=hub.url).upload_file(

@@ -40,7 +40,7 @@ from ser_generalize.audio import pcm_sha256, read_pcm
 from ser_generalize.command import run_command
 from ser_generalize.errors import InputError
 from ser_generalize.labels import EMOTIONS, FIVE, FOUR
-from ser_generalize.schema import clip_features
+from ser_generalize.schema import clip_features, clip_schema
 
 # Runs in a Python that could not import this project if it tried.
 PLAIN_DATASETS = """
@@ -105,6 +105,7 @@ def plain(built: Path) -> dict[str, Any]:
 
 def test_plain_datasets_reads_the_columns_of_a_clip(plain: dict[str, Any]) -> None:
     assert Features.from_dict(plain["features"]) == clip_features()
+    assert clip_schema().equals(clip_features().arrow_schema, check_metadata=True)
     assert plain["features"]["audio"]["_type"] == "Audio"
     assert plain["features"]["audio"]["sampling_rate"] == 16_000
     found = {name: plain["features"][name]["names"] for name in ("emotion", "label4", "label5")}
@@ -268,7 +269,7 @@ def test_of_two_recordings_with_one_name_the_first_is_kept(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["over an earlier build", "the first build"])
-@pytest.mark.parametrize("step", ["shards.pq.ParquetWriter", "build.summarise", "build.render"])
+@pytest.mark.parametrize("step", ["shards.pq.ParquetWriter", "dataset.summarise", "dataset.render"])
 @pytest.mark.parametrize(
     ("failure", "code", "says"),
     [

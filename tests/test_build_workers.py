@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from make_trees import raw, record, rows, skipped, snapshot
 
-from dataset_scripts import parts
+from dataset_scripts import parts, workers
 from dataset_scripts.build import build, main
 from ser_generalize.audio import read_pcm
 from ser_generalize.command import run_command
@@ -66,7 +66,7 @@ def start(source: Path, out: Path) -> "subprocess.Popen[str]":
 
 
 def finished(out: Path) -> list[Path]:
-    return list((out / ".ravdess.parts").glob("[!.]*.parquet"))
+    return list((out / ".ravdess.parts").glob("[!.]*.clips"))
 
 
 def wait_for(happened: Callable[[], object]) -> None:
@@ -182,7 +182,7 @@ def test_what_changed_since_is_read_again(
     names = ravdess_names(3)
     source, out = raw(tmp_path / "raw", names), tmp_path / "data"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dataset_scripts.build.read_parts", _interrupt)
+        patch.setattr("dataset_scripts.dataset.read_parts", _interrupt)
         build("ravdess", source, out)
     (part,) = finished(out)
     if change == "audio":
@@ -200,10 +200,27 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+@pytest.mark.parametrize("number", ["0", "-1", "two"])
 def test_a_number_of_processes_that_is_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str
 ) -> None:
-    arguments = ["ravdess", "--source", str(tmp_path), "--out", "data", "--workers", workers]
+    arguments = ["ravdess", "--source", str(tmp_path), "--out", "data", "--workers", number]
     assert run_command("build", main, arguments) == 2
-    assert f"argument --workers: {workers!r} is no number of processes" in capsys.readouterr().err
+    assert f"argument --workers: {number!r} is no number of processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [(0.0, False), (0.15, True)])
+def test_processes_are_started_where_they_pay(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, pays: bool
+) -> None:
+    monkeypatch.setattr(workers, "available_cores", lambda: 2)
+    with workers.processes(None) as spread:
+        first, *others = spread(who_works, [seconds] * 6)
+    assert first == os.getpid()
+    assert len(others) == 5
+    assert (os.getpid() not in others) == pays
+
+
+def who_works(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()

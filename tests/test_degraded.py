@@ -10,9 +10,9 @@ from make_store import clip_keys, embeddings, write_store
 
 from ser_generalize import train
 from ser_generalize.audio import decode_clip
-from ser_generalize.augment import degrade
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.robustness import ROBUSTNESS
+from ser_generalize.degradation import parse_degradation
 from ser_generalize.embed import embed
 from ser_generalize.embeddings import read_embeddings, read_manifest
 from ser_generalize.encoder import Settings, load_encoder
@@ -43,7 +43,9 @@ def test_clips_are_degraded_before_they_are_embedded(
     rows = rows_of(dataset)[:6]
     encoder = load_encoder(str(tiny_encoder), FP32)
     audio = [decode_clip(row["audio"]["bytes"]) for row in rows]
-    heard = [degrade(NOISE, row["clip_id"], one) for row, one in zip(rows, audio, strict=True)]
+    heard = [
+        parse_degradation(NOISE)(one, row["clip_id"]) for row, one in zip(rows, audio, strict=True)
+    ]
     expected = np.concatenate([encoder.embed([wave]) for wave in heard])
     assert_close(read_embeddings(noisy, *clip_keys(rows))[1], expected, 1e-3)  # of float16
     assert read_manifest(noisy)[0].degradation == NOISE
@@ -61,7 +63,7 @@ def test_workers_make_the_same_store(
 def test_a_store_holds_one_degradation(store: Path, dataset: Path, tiny_encoder: Path) -> None:
     with pytest.raises(InputError, match=r"degradation none.*not of.*degradation gain:-20"):
         embed(str(dataset), str(tiny_encoder), store, settings=FP32, degradation="gain:-20")
-    with pytest.raises(InputError, match="degradation 'hum' is not known; choose from: noise:N"):
+    with pytest.raises(InputError, match="unknown --degrade 'hum'; give none or one of"):
         embed(str(dataset), str(tiny_encoder), store, degradation="hum")
 
 

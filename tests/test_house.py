@@ -26,7 +26,7 @@ FEATURES = {
     "decoding",
     "pipeline",
 }
-FEATURES |= {"engine", "embed", "silent_clips", "augment"}
+FEATURES |= {"engine", "embed", "silent_clips", "augment", "degradation"}
 EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}
@@ -41,9 +41,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "results": (RESULTS, {"base", "features", "experiments"}),
     "dataset_scripts": (set(), {"base"}),
     "hub_cards": (set(), set()),
+    "space": (set(), {"base", "features", "experiments", "results", "dataset_scripts"}),
     "doors": (DOORS, {"base", "features", "experiments", "results", "dataset_scripts"}),
 }
-PACKAGES = ("ser_generalize", "dataset_scripts", "hub_cards")
+PACKAGES = ("ser_generalize", "dataset_scripts", "hub_cards", "space")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

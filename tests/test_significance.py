@@ -26,6 +26,7 @@ from ser_generalize.significance import (
     paired,
     permutation_test,
     rank_biserial,
+    smallest_exchange_p,
     smallest_p,
     speaker_differences,
     standardised_difference,
@@ -134,13 +135,20 @@ def test_a_better_run_is_called_better_the_more_often_the_more_speakers() -> Non
 def test_with_few_speakers_no_difference_is_large_enough(speakers: int) -> None:
     p = permutation_test(np.full(speakers, 0.5))
     assert p == smallest_p(speakers) > 0.05
-    assert f"the smallest p there is {p:.2g}, whatever" in undecidable(speakers)
+    assert f"the smallest p there is {p:.2g}, whatever" in undecidable(speakers, p)
 
 
 def test_six_speakers_decide_alone_but_not_among_many_comparisons() -> None:
-    assert not undecidable(6)
-    assert "0.31 after Holm over 10 comparisons" in undecidable(6, 10)
-    assert not undecidable(24, 100)
+    assert not undecidable(6, smallest_p(6))
+    assert "0.31 after Holm over 10 comparisons" in undecidable(6, smallest_p(6), 10)
+    assert not undecidable(24, smallest_p(24), 100)
+
+
+@pytest.mark.parametrize("sizes", [[(2, 2)], [(2, 3)], [(3, 3)], [(1, 2), (2, 2)]])
+def test_groups_that_are_wholly_unlike_have_the_smallest_p(sizes: list[tuple[int, int]]) -> None:
+    right, wrong = np.eye(4) * 5, np.roll(np.eye(4), 1, axis=1) * 5
+    groups = [(np.stack([wrong] * few), np.stack([right] * many)) for few, many in sizes]
+    assert exchange_test(groups) == pytest.approx(smallest_exchange_p(sizes), abs=0.015)
 
 
 def test_a_paired_test_sees_what_speakers_have_in_common() -> None:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
+from xml.etree import ElementTree
 
 import make_sections
 import pyarrow as pa
@@ -14,9 +16,18 @@ from test_report import Page
 
 from ser_generalize.benchmark.findings import best_findings
 from ser_generalize.benchmark.folder import RESULTS
+from ser_generalize.benchmark.pictures import draw
 from ser_generalize.benchmark.report import write_report
 from ser_generalize.benchmark.results import read_rows, section_rows, write_rows
-from ser_generalize.benchmark.sections import DIFFERENCE, ROW_SCHEMA, Row, Section, Table
+from ser_generalize.benchmark.sections import (
+    DIFFERENCE,
+    ROW_SCHEMA,
+    Figure,
+    Kind,
+    Row,
+    Section,
+    Table,
+)
 from ser_generalize.benchmark.tables import latex, markdown
 from ser_generalize.errors import InputError
 from ser_generalize.statistics import MACRO_AVERAGE
@@ -113,6 +124,34 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     found = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert found.seen.count("script") == 1
     assert found.text.count(HOSTILE) > 5
+
+
+# Figures
+
+SETTINGS = st.sampled_from(["", "clips=5", "clips=20", "clips=all", "noise:-10", "size=3e7", "x"])
+DRAWN = st.builds(
+    Row, part=st.just("p"), table=st.just("t"), value=st.floats(-1, 1),
+    corpus=st.sampled_from(["a", "b_$"]), sampler=st.sampled_from(["none", "smote"]),
+    setting=SETTINGS, kind=st.sampled_from(["score", DIFFERENCE]), low=st.none() | st.just(-1.0),
+    high=st.none() | st.just(1.0), chance=st.none() | st.just(0.25),
+    metric=st.sampled_from(["uar", "mean rank", "memory (MB)"]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(get_args(Kind)))
+@settings(max_examples=4, deadline=None)
+@given(rows=st.lists(DRAWN, min_size=1, max_size=8))
+def test_any_rows_can_be_drawn_and_the_svg_is_well_formed(kind: Kind, rows: list[Row]) -> None:
+    svg, png = draw(Figure("f", kind, "Title", "", rows, limit=0.5))
+    ElementTree.fromstring(svg)
+    assert png.startswith(b"\x89PNG")
+
+
+def test_a_figure_tells_series_apart_without_colour() -> None:
+    rows = [Row("p", "t", 0.1 * k, "x", sampler=f"sampler{k}") for k in range(1, 7)]
+    svg, _ = draw(Figure("f", "intervals", "Title", "", rows))
+    marks = re.findall(r'<path id="(m\w+)" d="([^"]+)"', svg.decode())
+    assert len({shape for _, shape in marks}) >= 6
 
 
 # Tables
@@ -246,8 +285,10 @@ def test_findings_are_ranked_by_how_sure_their_differences_are() -> None:
         row = Row("p", name, value, MACRO_AVERAGE, kind=DIFFERENCE, low=value - half,
                   high=value + half, p_adjusted=p)  # fmt: skip
         other = replace(row, corpus="tiny", value=0.9, low=0.89, high=0.91)
-        return Section("p", name, "?", [f"about {name}"], [Table(name, "", "", [row, other])])
+        told = f"about {name}: {100 * value:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        return Section("p", name, "?", ["first", told], [Table(name, "", "", [row, other])])
 
     told = [section("unsure", 0.1, 0.2), section("wide", 0.2, 0.1), section("sure", -0.2, 0.02),
             section("chance", 0.2, 0.001, p=0.3)]  # fmt: skip
-    assert [one.section.title for one in best_findings(told)] == ["sure", "wide", "unsure"]
+    found = [(one.section.title, one.text[:5]) for one in best_findings(told)]
+    assert found == [("sure", "about"), ("wide", "about"), ("unsure", "first")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_dataset import Row
+from make_dataset import Row, rows_of
 from make_store import write_corpora
 
 from ser_generalize import report, train
@@ -248,3 +248,41 @@ def test_a_corpus_without_votes_is_named_with_those_that_have(
     assert "holds no votes of raters for ravdess; add --corpora crema_d iemocap, or" in line
     assert line.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+CALM = "ravdess-calm-is-neutral"
+
+
+def test_a_disputed_mapping_is_decided_the_other_way_and_named(
+    dataset: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = (dataset, store)
+    usual = trained(folders, tmp_path / "usual", head="logistic")
+    calm = trained(folders, tmp_path / "calm", "--label-map", CALM, head="logistic")
+    were_calm = {row["clip_id"] for row in rows_of(dataset) if row["native_label"] == "calm"}
+    assert were_calm and not were_calm & set(usual.column("clip_id"))
+    label = dict(zip(calm.column("clip_id"), calm.column("label"), strict=True))
+    assert label.keys() - set(usual.column("clip_id")) == were_calm
+    assert {label[clip_id] for clip_id in were_calm} == {"neutral"}
+    assert calm.about.alternatives == (CALM,) and f"label map: {CALM}" in calm.about.notes
+
+    report.main([str(tmp_path / "usual"), str(tmp_path / "calm"), "--out", str(tmp_path / "page")])
+    printed = capsys.readouterr().out
+    assert f"Label set four, {CALM}: " in printed  # in a group of its own: other clips are scored
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--label-map", "calm"), "unknown --label-map 'calm'; choose one of: iemocap-excited"),
+        (("--labels", "native", "--label-map", CALM), "is for --labels four or five: native"),
+    ],
+)
+def test_a_label_map_that_means_nothing_is_refused(
+    options: tuple[str, ...], message: str, dataset: Path, store: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    argv = ["--dataset", str(dataset), "--embeddings", str(store), "--out", str(tmp_path / "out")]
+    assert run_command("train", train.main, [*argv, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -242,7 +242,7 @@ def _enough(gains: Sequence[Row], against: str) -> Iterator[str]:
     if not helpful:
         yield (
             f"no number of known clips can be told apart from {against}; all of them: "
-            f"{in_words(everything)} points"
+            f"{in_words(everything)} points" + f" ({everything.note})" * bool(everything.note)
         )
         return
     few = helpful[0].setting.removeprefix("clips=")

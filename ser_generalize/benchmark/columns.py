@@ -22,6 +22,7 @@ from ser_generalize.benchmark.wording import (
     setting_number,
 )
 
+FIRST_SAID = ("protocol", "adapt", "label_set")  # without which no two numbers may be compared
 VALUE = "Value"  # the heading where metrics differ from line to line
 WIDEST = 9.0  # than any interval: none is sorted last
 
@@ -52,13 +53,28 @@ def said_once(shown: Table | Figure) -> list[tuple[str, str]]:
     """Return what is the same for all rows and in no column, as pairs of heading and value."""
     rows = shown.rows
     in_columns = fields_shown(shown) if isinstance(shown, Table) else []
-    same = [name for name in FIELDS if name not in in_columns and not varying(rows, name)]
+    names = dict.fromkeys([*FIRST_SAID, *FIELDS])
+    same = [name for name in names if name not in in_columns and not varying(rows, name)]
     found = [(FIELDS[name], field_text(rows[0], name)) for name in same if rows]
+    found += _said_apart(shown)
     chances = {row.chance: row for row in rows if row.chance is not None}
     if len(chances) == 1:
         chance, row = chances.popitem()
         found.append(("Chance", number(row, chance) + (" %" if is_share(row) else "")))
     return [(heading, value) for heading, value in found if value != NONE]
+
+
+def _said_apart(shown: Table | Figure) -> list[tuple[str, str]]:
+    """Return what differs where it has no column: all values in a figure, most in a matrix."""
+    rows, placed = shown.rows, set[str]()
+    if isinstance(shown, Figure):
+        placed = {shown.x, shown.series}
+    elif not is_matrix(shown):
+        return []
+    names = [name for name in FIRST_SAID if name not in placed and varying(rows, name)]
+    if isinstance(shown, Table):
+        return [(FIELDS[n], f"{_most_common(rows, n)} where no other is named") for n in names]
+    return [(FIELDS[name], _names(rows, name)) for name in names]
 
 
 def fields_shown(table: Table) -> list[str]:
@@ -222,9 +238,13 @@ def shade(row: Row, rows: Sequence[Row]) -> str:
 
 def aside(row: Row, rows: Sequence[Row]) -> str:
     """Return the protocol of a number in a matrix, where it is not that of most."""
-    names = Counter(field_text(one, "protocol") for one in rows)
     own = field_text(row, "protocol")
-    return "" if own == names.most_common(1)[0][0] else own
+    return "" if own == _most_common(rows, "protocol") else own
+
+
+def _most_common(rows: Sequence[Row], name: str) -> str:
+    times = Counter(field_text(row, name) for row in rows)
+    return min(times, key=lambda text: (-times[text], text))
 
 
 @dataclass(frozen=True)

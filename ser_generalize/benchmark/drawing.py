@@ -72,7 +72,7 @@ def limits(rows: Sequence[Row]) -> tuple[float, float]:
     if any(row.kind == DIFFERENCE for row in rows):
         shown.append(0.0)
     low, high = min(shown), max(shown)
-    step = round_step(max(high - low, 1e-9))
+    step = round_step(max(high - low, 0.05 * max(abs(low), abs(high)), 1e-9))
     return step * math.floor(low / step - 0.1), step * math.ceil(high / step + 0.1)
 
 

@@ -108,7 +108,7 @@ def _across_section(across: Mapping[str, Predictions], own: Predictions | None) 
         )
         shown, name = ("trained_on", "corpus"), f"{NAME}-cross"
         tables.append(Table(name, title, caption, matrix, shown, *shown))
-        figures.append(Figure(name, "matrix", title, caption, matrix, series="trained_on"))
+        figures.append(Figure(name, "matrix", title, caption, matrix, "trained_on", "corpus"))
         findings += _extremes(matrix)
     return Section(NAME, "Corpora never heard", QUESTION, findings, tables, figures)
 

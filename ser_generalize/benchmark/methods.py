@@ -9,11 +9,14 @@ from ser_generalize import __version__
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.sections import POOLED, Row
 from ser_generalize.benchmark.wording import leaks
+from ser_generalize.embeddings import MANIFEST, read_manifest
+from ser_generalize.heads import LOGISTIC
 from ser_generalize.hub import is_hub_id
 from ser_generalize.labels import LABEL_SETS
 from ser_generalize.protocols import LEAKS, PROTOCOLS
 from ser_generalize.significance import TEST_METHOD
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
+from ser_generalize.training import Recipe
 
 SAMPLERS = {
     "none": "none: the training part as it is",
@@ -28,7 +31,7 @@ SAMPLERS = {
 
 def methods(study: Study, rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     """Return what was done, as pairs of a heading and its lines, in reading order."""
-    found = {name: _values(rows, name) for name in ("encoder", "window", "head", "sampler")}
+    found = {name: _values(rows, name) for name in ("encoder", "head", "sampler")}
     adapted = [name for name in _values(rows, "adapt") if name != "none"]
     return [
         ("Scores", list(_scores())),
@@ -36,8 +39,8 @@ def methods(study: Study, rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
         ("Tests", [f"{TEST_METHOD}."]),
         ("Protocols", list(_protocols(rows))),
         ("Label sets", list(_label_sets(rows))),
-        ("Encoders", [*found["encoder"], *(f"window: {one}" for one in found["window"])]),
-        ("Heads", [*found["head"], f"trained from {_seeds(study)}"]),
+        ("Encoders", list(_encoders(study)) or found["encoder"]),
+        ("Heads", [*map(_head, found["head"]), f"Every fold is trained from {_seeds(study)}."]),
         ("Sampling", [SAMPLERS.get(one, one) for one in found["sampler"]]),
         ("Adaptation", [*adapted, ADAPTED] if adapted else ["none"]),
         ("Version", [f"ser-generalize {__version__}"]),
@@ -85,6 +88,30 @@ def _label_sets(rows: Sequence[Row]) -> Iterator[str]:
     for name in _values(rows, "label_set"):
         classes = LABEL_SETS.get(name)
         yield f"{name}: {', '.join(classes)}" if classes else f"{name}: the corpus's own labels"
+
+
+def _encoders(study: Study) -> Iterator[str]:
+    for folder in study.embeddings:
+        if (folder / MANIFEST).is_file():
+            key, _ = read_manifest(folder)
+            layers = f"layers {key.layers[0]} to {key.layers[-1]}"
+            yield (
+                f"{key.encoder}, revision {key.revision[:12]}, {key.dtype}, frozen; window "
+                f"{key.window}, margin {key.margin:g} s; {', '.join(key.statistics)} over the "
+                f"clip's frames of {layers}."
+            )
+
+
+def _head(name: str) -> str:
+    """Return how a head is made, with the settings that are its defaults."""
+    if name == LOGISTIC:
+        return f"{LOGISTIC} regression."
+    recipe = Recipe()
+    return (
+        f"{name} hidden units over a learned sum of layers; at most {recipe.epochs} epochs of "
+        f"batches of {recipe.batch}, learning rate {recipe.learning_rate:g}, weight decay "
+        f"{recipe.weight_decay:g}, label smoothing {recipe.label_smoothing:g}."
+    )
 
 
 def _seeds(study: Study) -> str:

@@ -1,6 +1,6 @@
 """Groups of speakers and clips: whom a model hears less well, and how sure that is."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ser_generalize.benchmark.foreign import foreign_section, measure_foreign
 from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import (
+    adjusted,
     estimated,
-    families,
     in_words,
     is_clear,
     of_about,
@@ -23,7 +23,7 @@ from ser_generalize.benchmark.sections import DIFFERENCE, Figure, Row, Section, 
 from ser_generalize.cell import Cell
 from ser_generalize.predictions import Predictions
 from ser_generalize.scores import Counts
-from ser_generalize.significance import exchange_test
+from ser_generalize.significance import exchange_test, smallest_exchange_p
 from ser_generalize.statistics import (
     MACRO_AVERAGE,
     Clusters,
@@ -102,7 +102,7 @@ def _groups(run: Predictions | None) -> Section:
             for name, part in parts.items()
             for row in score_rows(NAME, column, part, setting=f"{column}={name}")
         ]
-        gaps = families(list(_gap_rows(parts, column, run)))
+        gaps = _tested(_gap_rows(parts, column, run))
         shown = ("corpus", "setting")
         caption = "Leave one speaker out within every corpus; clips of a group are scored together."
         tables.append(Table(column, f"UAR by {column}", caption, scores, shown))
@@ -131,8 +131,25 @@ def _parts(
     }
 
 
-def _gap_rows(parts: Mapping[str, Predictions], column: str, run: Predictions) -> Iterator[Row]:
-    """Yield the gap between two groups of a corpus, or of each group to all others; their mean."""
+def _tested(found: Iterable[tuple[Row, float]]) -> list[Row]:
+    """Return gaps with adjusted p-values: averages over corpora are a family, corpora another."""
+    kinds: dict[bool, list[tuple[Row, float]]] = {True: [], False: []}
+    for row, smallest in found:
+        kinds[row.corpus == MACRO_AVERAGE].append((row, smallest))
+    return [
+        row
+        for kind in kinds.values()
+        for row in adjusted([row for row, _ in kind], [smallest for _, smallest in kind])
+    ]
+
+
+def _gap_rows(
+    parts: Mapping[str, Predictions], column: str, run: Predictions
+) -> Iterator[tuple[Row, float]]:
+    """Yield the gap between two groups of a corpus, or of each group to all others; their mean.
+
+    With every one comes the smallest p-value that it can have.
+    """
     clusters = {name: speaker_clusters([part]) for name, part in parts.items()}
     by_groups: dict[tuple[str, str], list[Gap]] = {}
     for corpus in sorted({corpus for found in clusters.values() for corpus in found}):
@@ -191,23 +208,21 @@ def _by_speaker(groups: Sequence[Clusters]) -> dict[str, Counts]:
 
 def _row(
     column: str, gaps: Sequence[Gap], corpus: str, sampled: Sampled, said: dict[str, Any]
-) -> Row:
-    fewest = (
-        min(min(gap.speakers) for gap in gaps)
-        if len(gaps) == 1
-        else sum(min(gap.speakers) for gap in gaps)
-    )
-    return Row(
+) -> tuple[Row, float]:
+    """Return a gap, or the average of some, and the smallest p-value that it can have."""
+    sizes = [gap.speakers for gap in gaps]
+    row = Row(
         NAME,
         f"{column}-gap",
         corpus=corpus,
         kind=DIFFERENCE,
         clips=sum(gap.clips for gap in gaps),
-        speakers=sum(sum(gap.speakers) for gap in gaps),
+        speakers=sum(map(sum, sizes)),
         p=exchange_test([gap.counts for gap in gaps]),
         **said,
-        **estimated(difference_estimate(sampled, fewest)),
+        **estimated(difference_estimate(sampled, sum(map(min, sizes)))),
     )
+    return row, smallest_exchange_p(sizes)
 
 
 def _findings(gaps: Sequence[Row]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ser_generalize.augment import KINDS, UNDEGRADED
 from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import (
     difference_rows,
@@ -16,6 +15,7 @@ from ser_generalize.benchmark.rows import (
 )
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
+from ser_generalize.degradation import KINDS, NONE
 from ser_generalize.embeddings import read_manifest
 
 NAME = "robustness"
@@ -35,7 +35,7 @@ def degraded_stores(study: Study) -> dict[str, Path]:
     found = {}
     for store in study.embeddings:
         other, _ = read_manifest(store)
-        if other.degradation != UNDEGRADED and replace(other, degradation=UNDEGRADED) == key:
+        if other.degradation != NONE and replace(other, degradation=NONE) == key:
             found[other.degradation] = store
     return dict(sorted(found.items(), key=_severity))
 

@@ -17,6 +17,7 @@ from ser_generalize.significance import (
     mean_ranks,
     p_values,
     paired,
+    smallest_p,
     undecidable,
 )
 from ser_generalize.statistics import (
@@ -105,18 +106,22 @@ def effect_rows(
     return rows
 
 
-def adjusted(rows: Sequence[Row]) -> list[Row]:
+def adjusted(rows: Sequence[Row], smallest: Sequence[float] = ()) -> list[Row]:
     """Return the rows of a table with Holm-adjusted p-values, all that have a p being a family.
 
-    A row whose speakers are too few for any p-value of this family to count says so.
+    A row whose speakers are too few for any p-value of this family to count says so; `smallest` are
+    the smallest p-values that rows can have, by default those of paired tests.
     """
     family = sum(row.p is not None for row in rows)
+    least = smallest or [smallest_p(row.speakers) for row in rows]
     values = holm([row.p for row in rows])
     return [
         row
         if p is None
-        else replace(row, p_adjusted=p, note=_notes(row.note, undecidable(row.speakers, family)))
-        for row, p in zip(rows, values, strict=True)
+        else replace(
+            row, p_adjusted=p, note=_notes(row.note, undecidable(row.speakers, low, family))
+        )
+        for row, p, low in zip(rows, values, least, strict=True)
     ]
 
 

@@ -29,6 +29,7 @@ class Functionals:
     statistics: tuple[str, ...] = ("functional",)
     width: int = WIDTH
     capacity: int = CAPACITY
+    parameters: int = 0
 
     def cost(self, samples: int) -> int:
         """Return the samples themselves: there is no padding."""
@@ -36,6 +37,10 @@ class Functionals:
 
     def embed(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Return the functionals of every clip, float32 [clips, 1, 1, 88]."""
+        return self.pool(waves)
+
+    def pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+        """Return the same, one clip at a time."""
         rows = [self.smile(wave, RATE).reshape(1, 1, WIDTH) for wave in waves]
         return np.stack(rows).astype(np.float32)
 
@@ -49,11 +54,16 @@ def load_functionals(settings: Settings) -> Functionals:
             f"encoder {EGEMAPS} needs the package opensmile: install the extra with "
             "`pip install 'ser-generalize[opensmile]'`"
         ) from error
-    asked = (settings.window, settings.margin or 0.0, settings.layers or (0,))
-    if asked != (SETTINGS.window, SETTINGS.margin, SETTINGS.layers):
-        raise InputError(f"encoder {EGEMAPS} has no 30s window, no margin and no layer but 0")
-    if settings.dtype not in (None, "fp32"):
-        raise InputError(f"encoder {EGEMAPS} computes in fp32 only, not in {settings.dtype}")
+    check_settings(EGEMAPS, settings)
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
     identity = f"opensmile {opensmile.__version__} {EGEMAPS}"
     return Functionals(hashlib.sha256(identity.encode()).hexdigest(), smile)
+
+
+def check_settings(name: str, settings: Settings) -> None:
+    """Raise InputError for settings that functionals of a clip do not have."""
+    asked = (settings.window, settings.margin or 0.0, settings.layers or (0,))
+    if asked != (SETTINGS.window, SETTINGS.margin, SETTINGS.layers):
+        raise InputError(f"encoder {name} has no 30s window, no margin and no layer but 0")
+    if settings.dtype not in (None, "fp32"):
+        raise InputError(f"encoder {name} computes in fp32 only, not in {settings.dtype}")

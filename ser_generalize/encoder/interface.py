@@ -62,6 +62,10 @@ class Encoder(Protocol):
     def capacity(self) -> int:
         """The samples that one batch may hold on this device, padding included."""
 
+    @property
+    def parameters(self) -> int:
+        """How many weights it computes with, those of layers that it does not return left out."""
+
     def cost(self, samples: int) -> int:
         """Return how many samples a clip of this many takes in a batch, padding included."""
 
@@ -72,6 +76,9 @@ class Encoder(Protocol):
         clip's result does not depend on the others beyond float noise, and the same waves give the
         same bits on the same device. What is not finite in a clip or overflows is so in its result.
         """
+
+    def pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+        """Return the same of clips that fit a window each, all at once and in this thread alone."""
 
 
 def batches(encoder: Encoder, lengths: Sequence[int]) -> Iterator[slice]:

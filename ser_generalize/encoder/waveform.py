@@ -90,19 +90,25 @@ class WaveformEncoder:
         """The samples that one batch may hold on this device."""
         return capacity(self.device)
 
+    @property
+    def parameters(self) -> int:
+        """How many weights it computes with."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
     def cost(self, samples: int) -> int:
         """Return the samples themselves: clips of like length share a batch."""
         return samples
 
     def embed(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Return mean and deviation of every layer, float32 [clips, layers, 2, width]."""
-        return embed_windows(waves, LONGEST, self._frames, self.cost, self._pool, self.device)
+        return embed_windows(waves, LONGEST, self._frames, self.cost, self.pool, self.device)
 
     def _frames(self, samples: int) -> int:
         return int(self.model._get_feat_extract_output_lengths(samples))
 
     @torch.inference_mode()
-    def _pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+    def pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+        """Return the same of windows, all at once and in this thread alone."""
         inputs = [self._input(wave) for wave in waves]
         counts = torch.tensor([len(frames) for frames in inputs], device=self.device)
         hidden = pad_sequence(inputs, batch_first=True)

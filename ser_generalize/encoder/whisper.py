@@ -47,6 +47,7 @@ class Whisper:
     network: Network
     filters: Tensor  # [402, mels]
     width: int
+    parameters: int
     statistics: tuple[str, ...] = ("mean", "std")
 
     @property
@@ -70,7 +71,7 @@ class Whisper:
     def embed(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Return mean and deviation of every layer, float32 [clips, layers, 2, width]."""
         return embed_windows(
-            waves, self._limit, real_frames, self.cost, self._pool, self.filters.device
+            waves, self._limit, real_frames, self.cost, self.pool, self.filters.device
         )
 
     @property
@@ -79,7 +80,8 @@ class Whisper:
         return len(self.network.positions) * STRIDE
 
     @torch.inference_mode()
-    def _pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+    def pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+        """Return the same of windows, all at once and in this thread alone."""
         lengths = [len(wave) for wave in waves]
         frames = [self.window_frames(length) for length in lengths]
         real, device = [real_frames(length) for length in lengths], self.filters.device
@@ -118,7 +120,15 @@ def load_whisper(checkpoint: Checkpoint, settings: Settings, device: torch.devic
         network=make_network(model, settings.layers[-1], device, settings.dtype),
         filters=mel_filters(sizes["num_mel_bins"]).to(device),
         width=sizes["d_model"],
+        parameters=_parameters(model, settings.layers[-1]),
     )
+
+
+def _parameters(model: WhisperEncoder, last: int) -> int:
+    """Return how many weights are used up to the output of block number `last`."""
+    unused = [] if last == len(model.layers) else [*model.layers[last:], model.layer_norm]
+    left_out = sum(weight.numel() for module in unused for weight in module.parameters())
+    return sum(weight.numel() for weight in model.parameters()) - left_out
 
 
 def real_frames(samples: int) -> int:

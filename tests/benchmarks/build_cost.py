@@ -13,12 +13,12 @@ CPU time is printed beside, because it says the same when other programs are run
 own. Printed is the peak of the sum over it and its workers, sampled every 50 ms from /proc (PSS:
 shared pages count once), so Linux only.
 
-Predicted: a ratio of 0.8, since hashing, Parquet (twice: parts, then shards) and the parent's
-bookkeeping are small beside FLAC; a peak of 0.7 GiB, of which 0.25 is the parent's libraries, 0.1
-each worker's, and 0.1 the rows of 35,000 clips without their audio.
+Predicted: a ratio of 0.8, since hashing, Parquet and the parent's bookkeeping are small beside
+FLAC; a peak of 0.7 GiB, of which 0.25 is the parent's libraries, 0.1 each worker's, and 0.1 the
+rows of 35,000 clips without their audio.
 Found on two cores that others kept busy, two processes: 12,000 clips of mostly 16 kHz, a ratio of
-0.67 of wall time and 0.68 to 0.71 of CPU time, of which starting (pyarrow, pandas, datasets) takes
-the more the fewer the clips; once started, in one process, 0.77. Peak 0.57 GiB for 35,000 clips.
+0.76 of wall time and 0.76 of CPU time. It was 0.57 and 0.55 with parts in Parquet, which had every
+worker import pyarrow, pandas and what the parent needs.
 """
 
 import argparse
