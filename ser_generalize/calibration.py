@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from scipy.stats import beta, t
 
 from ser_generalize.predictions import Predictions
@@ -92,11 +92,13 @@ def calibrate_predictions(predictions: Predictions, rate: float = RATE) -> Calib
 
 def fit_temperature(scores: NDArray[Any], labels: Labels) -> float:
     """Return the temperature by which logits [n, classes] are likeliest (Guo et al. 2017)."""
-    rows = np.arange(len(labels))
+    shifted = np.asarray(scores - scores.max(1, keepdims=True), dtype=np.float64)
+    own = shifted[np.arange(len(labels)), labels].mean()
 
     def loss(logarithm: float) -> float:
-        chances = log_softmax(scores / np.exp(logarithm), axis=1)
-        return -float(chances[rows, labels].mean())
+        temperature = np.exp(logarithm)
+        sums = np.exp(shifted / temperature) @ np.ones(shifted.shape[1])  # >= 1: no overflow
+        return float(np.log(sums).mean() - own / temperature)
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(found.x))

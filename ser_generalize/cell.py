@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 
 from ser_generalize import __version__, heads
 from ser_generalize.adapt import domains, parse_adapt
+from ser_generalize.classes import Notes, find_classes
 from ser_generalize.dataset import fingerprint, load_clips
 from ser_generalize.degradation import NONE
-from ser_generalize.embeddings import Embeddings, StoreKey, read_embeddings, read_manifest
+from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing, one_of
 from ser_generalize.labels import (
     ACTED,
     ALTERNATIVES,
-    EMOTIONS,
     LABEL_SETS,
     LABELS_FROM,
     NATIVE,
     VOTES,
     check_label_set,
-    in_label_set,
-    plurality,
 )
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
@@ -35,6 +33,7 @@ from ser_generalize.protocols import make_folds as folds_of
 from ser_generalize.resampling import BATCHES, SAMPLERS
 from ser_generalize.shards import check_same
 from ser_generalize.training import CROSS_ENTROPY, FOCAL, LOSSES, Recipe
+from ser_generalize.tuning.recipe import NO_TUNING, RECIPES, TUNINGS, TuneRecipe
 
 ALL_LANGUAGES = "all"
 DEFAULT_LANGUAGE = "en"
@@ -44,11 +43,6 @@ STOPS = {
     EARLY: "validation speakers, kept out of training, choose the epoch and the temperature",
 }
 
-BOTH = "both"
-POOLINGS = ("mean", "std", BOTH)
-
-Labels = list[str | None]  # a class per clip, None: outside the label set
-Notes = tuple[str, ...]  # what the reader of a run must know, a line each
 LoadClips = Callable[[str, Sequence[str] | None], Dataset]  # as `dataset.load_clips`
 
 
@@ -73,7 +67,9 @@ class Cell:
     languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
     test_embeddings: Path | None = None  # of the same clips, degraded: what is tested on
     layers: tuple[int, ...] = ()  # of the store; empty: all that it holds
-    pooling: str = BOTH
+    pooling: str = heads.BOTH
+    tune: str = NO_TUNING
+    tune_epochs: int | None = None  # None: those of the recipe
 
     def check(self) -> None:
         """Raise InputError for a name that means nothing, before any data is read."""
@@ -95,11 +91,14 @@ class Cell:
                 f"--test-embeddings is for --adapt {PLAIN}, not {self.adapt}: the unlabelled clips "
                 "that adapt are those of --embeddings"
             )
-        one_of("--pooling", self.pooling, POOLINGS)
+        one_of("--pooling", self.pooling, heads.POOLINGS)
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
             self._check_logistic()
+        one_of("--tune", self.tune, TUNINGS)
+        if self.tune != NO_TUNING:
+            self._check_tuning()
 
     def _check_native(self) -> None:
         """Refuse what gives labels another meaning: native ones are taken as they are."""
@@ -114,15 +113,45 @@ class Cell:
                 "are not mapped"
             )
 
+    def _check_tuning(self) -> None:
+        """Refuse what the model that is fine-tuned does not compute."""
+        asked = {
+            f"--adapt {self.adapt}": self.adapt != PLAIN,
+            "--test-embeddings": self.test_embeddings is not None,
+            "--layers": bool(self.layers),
+            f"--pooling {self.pooling}": self.pooling != heads.BOTH,
+        }
+        for option, given in asked.items():
+            if given:
+                raise InputError(
+                    f"{option} is for heads on a frozen encoder; leave it out, or --tune"
+                )
+        if self.tune_recipe.epochs < 1:
+            raise InputError(
+                f"--tune-epochs {self.tune_epochs} is no number of epochs; give 1 or more"
+            )
+
     @property
     def recipe(self) -> Recipe:
         """How the cell's heads are trained."""
         return Recipe(loss=self.loss)
 
+    @property
+    def tune_recipe(self) -> TuneRecipe:
+        """How the cell's folds are fine-tuned, where they are."""
+        recipe = RECIPES[self.tune]
+        return recipe if self.tune_epochs is None else replace(recipe, epochs=self.tune_epochs)
+
+    @property
+    def epochs(self) -> int:
+        """How many times a fold's clips are gone through, at most, in what takes the time."""
+        return self.recipe.epochs if self.tune == NO_TUNING else self.tune_recipe.epochs
+
     def _check_logistic(self) -> None:
         """Refuse what needs a head that is trained batch by batch."""
-        asked = {"--sampler": self.sampler, "--loss": self.loss, "--stop": self.stop}
-        refused = {*BATCHES, FOCAL, EARLY}
+        asked = {"--tune": self.tune, "--sampler": self.sampler}
+        asked |= {"--loss": self.loss, "--stop": self.stop}
+        refused = {*RECIPES, *BATCHES, FOCAL, EARLY}
         if parse_adapt(self.adapt).clips is not None:  # epochs simulate what is known
             asked["--adapt"], refused = self.adapt, {*refused, self.adapt}
         for option, value in asked.items():
@@ -210,9 +239,12 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     """
     whole = load(cell.dataset, cell.corpora or None).remove_columns("audio")
     clips, spoken = _in_languages(cell, whole)
-    classes, labels, notes = _classes(cell, clips)
+    classes, labels, notes = find_classes(
+        clips, cell.dataset, cell.labels, cell.labels_from, cell.alternatives
+    )
     store, manifest = read_manifest(cell.embeddings)
-    skipped = {item["clip_id"] for item in manifest["skipped"]}
+    degraded, lacking = _tested(cell, store)
+    skipped = {item["clip_id"] for item in [*manifest["skipped"], *lacking]}
     named = zip(clips["clip_id"], labels, range(len(labels)), strict=True)
     inside = sorted((clip_id, row, label) for clip_id, label, row in named if label is not None)
     kept = [(row, label) for clip_id, row, label in inside if clip_id not in skipped]
@@ -229,7 +261,6 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     numbers = np.array([classes.index(label) for _, label in kept])
     labelled = {clip_id for clip_id, *_ in inside}
     others = _others(cell, clips, labelled | skipped)
-    degraded = _check_tested(cell, store)
     return Data(chosen, classes, numbers, store, spoken + notes, others, whole, degraded)
 
 
@@ -254,29 +285,16 @@ def read_features(cell: Cell, data: Data) -> heads.Features:
     if cell.test_embeddings:
         _, tested = read_embeddings(cell.test_embeddings, ids[:known], hashes[:known], layers)
         values = np.concatenate([values, tested])
-    return heads.make_features(_pooled(cell, key, values), key.statistics)
+    return heads.make_features(values, key.statistics, cell.pooling)
 
 
-def _pooled(cell: Cell, key: StoreKey, values: Embeddings) -> Embeddings:
-    """Return the statistics that a cell asks for, [clips, layers, statistics, width]."""
-    if cell.pooling == BOTH:
-        return values
-    if cell.pooling not in key.statistics:
-        raise InputError(
-            f"--pooling {cell.pooling}: embedding store {cell.embeddings} holds "
-            f"{' and '.join(key.statistics)} of every layer; use --pooling {BOTH}"
-        )
-    at = key.statistics.index(cell.pooling)
-    return values[:, :, at : at + 1]
-
-
-def _check_tested(cell: Cell, store: StoreKey) -> str:
-    """Return how the tested embeddings are degraded; they may differ in nothing else."""
+def _tested(cell: Cell, store: StoreKey) -> tuple[str, list[dict[str, str]]]:
+    """Return how the tested embeddings are degraded, and what they lack; all else is the same."""
     if cell.test_embeddings is None:
-        return NONE
-    tested, _ = read_manifest(cell.test_embeddings)
+        return NONE, []
+    tested, manifest = read_manifest(cell.test_embeddings)
     check_same(cell.test_embeddings, tested, replace(store, degradation=tested.degradation))
-    return tested.degradation
+    return tested.degradation, manifest["skipped"]
 
 
 def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
@@ -297,68 +315,6 @@ def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
     whole = f", all of {', '.join(gone)} among them" if gone else ""
     note = f"languages are {', '.join(sorted(wanted))}: clips of others left out ({counts}){whole}"
     return kept, (note,)
-
-
-def _classes(cell: Cell, clips: Dataset) -> tuple[tuple[str, ...], Labels, Notes]:
-    """Return the classes of the label set, every clip's class, and notes."""
-    if cell.labels == NATIVE:
-        corpora = sorted(set(clips["corpus"]))
-        if len(corpora) > 1:
-            raise InputError(
-                f"--labels native is for one corpus, not {len(corpora)} ({listing(corpora)}); "
-                "add --corpora NAME"
-            )
-        labels = list(clips["native_label"])
-        return tuple(sorted(set(labels) - {None})), labels, ()
-    classes = LABEL_SETS[cell.labels]
-    if cell.labels_from == VOTES:
-        return classes, *_voted(cell, clips, classes)
-    if cell.alternatives:
-        emotions = [None if number is None else EMOTIONS[number] for number in clips["emotion"]]
-        return classes, _mapped(cell, clips, emotions, classes), _map_notes(cell)
-    column = f"label{len(classes)}"
-    return classes, [None if label is None else classes[label] for label in clips[column]], ()
-
-
-def _mapped(
-    cell: Cell, clips: Dataset, emotions: Sequence[str | None], classes: tuple[str, ...]
-) -> Labels:
-    """Return the class that every clip's emotion counts as."""
-    rows = zip(clips["corpus"], emotions, clips["vocalisation"], strict=True)
-    return [in_label_set(*row, classes, cell.alternatives) for row in rows]
-
-
-def _map_notes(cell: Cell) -> Notes:
-    names = listing(sorted(cell.alternatives))
-    return (f"label map: {names}",) if names else ()
-
-
-def _voted(cell: Cell, clips: Dataset, classes: tuple[str, ...]) -> tuple[Labels, Notes]:
-    """Return the class that the raters of every clip chose, and how many did not choose one."""
-    votes = [[(vote["label"], vote["count"]) for vote in given or ()] for given in clips["votes"]]
-    _check_voted(cell, clips["corpus"], votes)
-    chosen = [plurality(given) for given in votes]
-    labels = _mapped(cell, clips, chosen, classes)
-    ties = sum(
-        emotion is None and bool(given) for emotion, given in zip(chosen, votes, strict=True)
-    )
-    nobody = sum(not given for given in votes)
-    return labels, (
-        *_map_notes(cell),
-        f"labels are {LABELS_FROM[VOTES]}; of {len(votes)} clips {ties} were left out because "
-        f"raters tied, and {nobody} because they have no votes",
-    )
-
-
-def _check_voted(cell: Cell, corpora: Sequence[str], votes: Sequence[Sequence[Any]]) -> None:
-    voted = sorted({corpus for corpus, given in zip(corpora, votes, strict=True) if given})
-    silent = sorted(set(corpora) - set(voted))
-    if silent:
-        instead = f"add --corpora {' '.join(voted)}" if voted else "no corpus asked for has any"
-        raise InputError(
-            f"--labels-from votes: {cell.dataset} holds no votes of raters for {listing(silent)}; "
-            f"{instead}, or use --labels-from acted"
-        )
 
 
 def make_folds(cell: Cell, data: Data) -> list[Fold]:
@@ -412,4 +368,6 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "seeds": cell.seeds,
         "recipe": asdict(cell.recipe),
         "degraded": data.degraded,
+        "tune": cell.tune,
+        "tune_recipe": None if cell.tune == NO_TUNING else asdict(cell.tune_recipe),
     }

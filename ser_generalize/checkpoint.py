@@ -25,6 +25,8 @@ from ser_generalize.encoder.checkpoint import (
     find_checkpoint,
     why_not_given,
 )
+from ser_generalize.encoder.functionals import EGEMAPS
+from ser_generalize.encoder.spectrum import LOG_MEL
 from ser_generalize.encoder.whisper import FIXED, SIZES
 from ser_generalize.errors import InputError, silenced
 from ser_generalize.files import write_text
@@ -47,11 +49,15 @@ def read_encoder(store: StoreKey, name: str | None = None) -> tuple[dict[str, in
     `name` says where it is, by default the store's own name for it. Raises InputError where it is
     not to be had, is another one, or is no Whisper.
     """
+    if store.encoder in (EGEMAPS, LOG_MEL):
+        raise InputError(
+            f"--final and --tune are for Whisper encoders, which {store.encoder} is not"
+        )
     name = name or (OFFLINE if store.encoder == OFFLINE_NAME else store.encoder)
     found = find_checkpoint(name)
     config = found.config()
     if config.get("model_type") != "whisper":
-        raise InputError(f"--final: a checkpoint needs a Whisper encoder, which {name} is not")
+        raise InputError(f"--final and --tune are for Whisper encoders, which {name} is not")
     sizes = chosen(name, config, SIZES, FIXED)
     if found.revision(sizes) != store.revision:
         raise InputError(

@@ -44,7 +44,7 @@ MANIFEST = "manifest.json"
 INDEX = "index.feather"
 CARD = "README.md"  # of a store that was pulled from the Hub
 LOCK = ".lock"
-READERS = 4  # threads; more find memory busy
+READERS = 2  # threads; more find memory busy
 
 
 def find_store(name: str | Path) -> Path:
@@ -207,9 +207,18 @@ def read_embeddings(
     values = np.empty((len(clip_ids), *key.shape), dtype="<f2")
 
     asked = [place for place in places(index, targets) if (place.targets >= 0).any()]
+    # A task a thread: one a shard would cost as much as half of the reading.
+    shares = [asked[first::READERS] for first in range(READERS)]
     with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(lambda place: _read_layers(store, place, columns, values), asked))
+        list(pool.map(lambda share: _read_shards(store, share, columns, values), shares))
     return key, values
+
+
+def _read_shards(
+    store: Path, shards: Sequence[Place], columns: Sequence[int], values: Embeddings
+) -> None:
+    for place in shards:
+        _read_layers(store, place, columns, values)
 
 
 def _read_layers(store: Path, place: Place, columns: Sequence[int], values: Embeddings) -> None:

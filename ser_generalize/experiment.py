@@ -1,8 +1,9 @@
 """Running a cell: its folds are shared by the processes, trained, and joined into predictions."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -13,9 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from ser_generalize import heads
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.cell import (
-    BOTH,
     FIXED,
     Cell,
     Data,
@@ -41,8 +42,13 @@ from ser_generalize.predictions import COLUMNS, PLAIN, About, Predictions, predi
 from ser_generalize.protocols import PROTOCOLS, Fold
 from ser_generalize.run import FoldResult, check_run, finish_run, load_fold, save_fold, start_run
 from ser_generalize.training import CROSS_ENTROPY
+from ser_generalize.tuning.folds import TUNING, Setup, Tracker, make_tuner
+from ser_generalize.tuning.recipe import NO_TUNING
 
-__all__ = ["Cell", "run_cell"]
+__all__ = ["Cell", "Setup", "run_cell"]
+
+Train = Callable[[Sequence[Task], OnEpoch], list[FoldResult]]
+PROJECT = "ser-generalize"  # to trackers
 
 SYNTHETIC = "synthetic"  # the elicitation of what `dataset_scripts.fabricate` makes
 CLIP_COLUMNS = tuple(
@@ -72,28 +78,34 @@ class Progress:
         self._bar.update(clips)
 
 
-def run_cell(cell: Cell, out: Path) -> None:
+def run_cell(cell: Cell, out: Path, setup: Setup = Setup()) -> None:  # noqa: B008 # is frozen
     """Train and score a cell into the run folder `out`; a finished one returns at once.
 
     Every process of an `accelerate launch` or `torchrun` takes its share of the folds. A run that
-    was killed goes on where it stopped. Raises InputError before anything is written.
+    was killed goes on where it stopped. Raises InputError before anything is written. `setup` is
+    for fine-tuning.
     """
     cell.check()
-    with processes() as accelerator:
-        _run(cell, out, accelerator)
+    setup.check(cell)
+    with processes(setup.report_to, out / TUNING) as accelerator:
+        _run(cell, out, setup, accelerator)
 
 
-def _run(cell: Cell, out: Path, accelerator: Accelerator) -> None:
+def _run(cell: Cell, out: Path, setup: Setup, accelerator: Accelerator) -> None:
     prepared = in_step(lambda: _prepare(cell, out))
     if prepared is None:
         accelerator.print(f"train: {out} is done already")
         return
     data, folds, features = prepared
     material = Material(cell, data, features, accelerator.device)
+    train: Train | None = None
+    if cell.tune != NO_TUNING:
+        tracker = Tracker(accelerator)
+        train = in_step(lambda: make_tuner(material, setup, out / TUNING, tracker)).train
     title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
-    total = sum(map(clips_of, share_of(material, folds, accelerator))) * cell.recipe.epochs
+    total = sum(map(clips_of, share_of(material, folds, accelerator))) * cell.epochs
     with progress_bar(total, title, "clip", show) as bar:
-        predictions = train_cell(material, folds, out, accelerator, Progress(bar))
+        predictions = train_cell(material, folds, out, accelerator, Progress(bar), train)
     if predictions is not None:
         _print_summary(out, predictions)
 
@@ -112,16 +124,21 @@ def train_cell(
     out: Path,
     accelerator: Accelerator,
     progress: Progress,
+    train: Train | None = None,
 ) -> Predictions | None:
     """Train and score the folds of a cell into a run folder that `check_run` let pass.
 
+    `train` is what is done with a group, by default what trains heads on frozen embeddings.
     All processes share the work; the first one writes the predictions and returns them.
     """
     cell, data, first = material.cell, material.data, accelerator.is_main_process
     description = describe(cell, data)
     in_step(lambda: start_run(out, description, accelerator.num_processes) if first else None)
+    accelerator.init_trackers(PROJECT, {name: str(value) for name, value in description.items()})
     share = share_of(material, folds, accelerator)
-    results = gather_object(_train_folds(material, share, out, workers_of(accelerator), progress))
+    train = train or partial(train_group, material)
+    workers = workers_of(accelerator)
+    results = gather_object(_train_folds(material, share, out, workers, progress, train))
     predictions = collect(cell, data, results) if first else None
     if predictions is not None:
         finish_run(out, predictions)
@@ -149,24 +166,25 @@ def _train_folds(
     out: Path,
     workers: int,
     progress: Progress,
+    train: Train,
 ) -> list[FoldResult]:
     """Train this process's share of the groups, several at a time, one thread each."""
 
-    def train(tasks: list[Task]) -> list[FoldResult]:
+    def results_of(tasks: list[Task]) -> list[FoldResult]:
         found = [load_fold(out, task.index) for task in tasks]
         finished = [result for result in found if result is not None]
         on_epoch = progress.of(tasks)
         if len(finished) == len(tasks):
-            on_epoch(len(tasks) * material.cell.recipe.epochs)
+            on_epoch(len(tasks) * material.cell.epochs)
             return finished
-        results = train_group(material, tasks, on_epoch)
+        results = train(tasks, on_epoch)
         for task, result in zip(tasks, results, strict=True):
             save_fold(out, task.index, result)
         return results
 
     with single_threads(workers) as pool:
         try:
-            return [result for results in pool.map(train, share) for result in results]
+            return [result for results in pool.map(results_of, share) for result in results]
         finally:
             progress.stopped.set()
 
@@ -236,6 +254,8 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         loss=cell.loss,
         stop=cell.stop,
         epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
+        tune=cell.tune,
+        tune_epochs=round(median(one.tune_epochs for one in results)),
         temperature=median(one.temperature for one in results),
         dataset=data.fingerprint[:12],
         corpora=tuple(f"{name} {digest:.12}" for name, digest in sorted(data.corpora.items())),
@@ -248,7 +268,9 @@ def _run_name(cell: Cell, data: Data) -> str:
     """Name a run by what it did, what tells runs apart first: tables cut long names."""
     window = [] if data.store.window == "short" else [data.store.window]
     encoder = [data.store.encoder, *window]
+    tuned = "" if cell.tune == NO_TUNING else f"tuned-{cell.tune}"
     unusual = [
+        (tuned, ""),
         (data.degraded, NONE),
         (cell.loss, CROSS_ENTROPY),
         (cell.stop, FIXED),
@@ -258,7 +280,7 @@ def _run_name(cell: Cell, data: Data) -> str:
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
     by += sorted(cell.alternatives)
     by += [f"layer {','.join(map(str, cell.layers))}"] if cell.layers else []
-    by += [f"{cell.pooling} only"] if cell.pooling != BOTH else []
+    by += [f"{cell.pooling} only"] if cell.pooling != heads.BOTH else []
     first = [adapted] if adapted != PLAIN else []
     return " ".join([*first, *by, *encoder, cell.protocol, cell.labels, cell.train_on])
 

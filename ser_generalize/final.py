@@ -11,7 +11,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize import __version__
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
-from ser_generalize.cell import BOTH, Cell, Data, read_data, read_features
+from ser_generalize.cell import Cell, Data, read_data, read_features
 from ser_generalize.checkpoint import make_model, read_encoder, save_checkpoint
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.device import find_device
@@ -19,14 +19,16 @@ from ser_generalize.errors import InputError, listing
 from ser_generalize.figures import draw_reliability, save
 from ser_generalize.files import staged, write_text, writing
 from ser_generalize.groups import Material, Task
-from ser_generalize.heads import Parameters, parse_head
+from ser_generalize.heads import BOTH, parse_head
 from ser_generalize.hub import is_hub_id
 from ser_generalize.launch import single_threads
 from ser_generalize.model_card import EVAL_RESULTS, eval_results, render_model_card
+from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import PROTOCOLS, UNION, Fold
 from ser_generalize.summary import Run, read_runs
-from ser_generalize.training import train
+from ser_generalize.tuning.folds import TUNING, Setup, make_tuner, train_head
+from ser_generalize.tuning.model import merged
 
 CHECKPOINT, CARD, PICTURE = "checkpoint", "README.md", "reliability.png"
 EVERYBODY = "everybody"  # the fold of the checkpoint
@@ -89,16 +91,17 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
     return Final(cell, data, sizes, whisper, rate)
 
 
-def write_final(final: Final, run_folder: Path) -> Path:
+def write_final(final: Final, run_folder: Path, setup: Setup = Setup()) -> Path:  # noqa: B008 # is frozen
     """Fit on every clip of a finished run's cell and write RUN/checkpoint/; return that folder.
 
     Epochs are the median best over the folds; temperature, abstention and the card's figures come
-    from the run's predictions, whose speakers no head had heard.
+    from the run's predictions, whose speakers no head had heard. `setup` is for fine-tuning.
     """
     (run,) = read_runs([run_folder])
     calibration = calibrate_predictions(run.predictions, final.rate)
     config = _config(final, run, calibration)
-    model = make_model(config, final.encoder, _fit(final, run.about.epochs))
+    with single_threads(1) as pool:  # on one thread, which gives the same bits
+        model = pool.submit(_fit, final, run, config, run_folder / TUNING, setup).result()
     folder = run_folder / CHECKPOINT
     with writing(f"checkpoint {folder} cannot be written"), staged(folder) as temporary:
         save_checkpoint(temporary, model)
@@ -109,22 +112,24 @@ def write_final(final: Final, run_folder: Path) -> Path:
     return folder
 
 
-def _fit(final: Final, epochs: int) -> Parameters:
-    """Train a head on every clip as its folds were; on one thread, which gives the same bits."""
+def _fit(
+    final: Final, run: Run, config: SerConfig, folder: Path, setup: Setup
+) -> SerForAudioClassification:
+    """Train on every clip as the folds were: a head, and with it the encoder where it paid."""
     cell = replace(final.cell, stop="fixed")
     features = read_features(cell, final.data)
     material = Material(cell, final.data, features, find_device(None))
     rows = np.arange(len(final.data.labels))
-    job, _ = material.job(Task(0, Fold(EVERYBODY, train=rows, test=rows[:0]), SEED))
-    hidden, classes = parse_head(cell.head) or (), len(final.data.classes)
-    recipe = replace(cell.recipe, until=epochs)
-    with single_threads(1) as pool:
-        fitting = pool.submit(
-            train, material.on_device, final.data.labels, [job], hidden, classes, recipe,
-            unlabelled=material.unlabelled,
-        )  # fmt: skip
-        (trained,) = fitting.result()
-    return trained.parameters
+    task = Task(0, Fold(EVERYBODY, train=rows, test=rows[:0]), SEED)
+    recipe = replace(cell.recipe, until=run.about.epochs)
+    if not run.about.tune_epochs:
+        return make_model(config, final.encoder, train_head(material, task, recipe).parameters)
+    tuner = make_tuner(material, setup, folder / EVERYBODY)
+    tuning, _ = tuner.tune(task, replace(cell.tune_recipe, until=run.about.tune_epochs), recipe)
+    model = merged(tuning.model.cpu())
+    model.config = config
+    tuner.finish(task, tuning)
+    return model
 
 
 def _config(final: Final, run: Run, calibration: Calibration) -> SerConfig:
@@ -166,6 +171,8 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "adapt": run.about.adapt,
         "head": cell.head,
         "epochs": run.about.epochs,
+        "tune": cell.tune,
+        "tune_epochs": run.about.tune_epochs,
         "error_rate": final.rate,
         "corpora": {name: _held(data, name) for name in sorted(set(data.clips["corpus"]))},
     }

@@ -22,6 +22,7 @@ from ser_generalize.protocols import Fold
 from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult
 from ser_generalize.training import WEIGHTED, Job, Recipe, train
+from ser_generalize.tuning.recipe import NO_TUNING
 
 # On a CPU a group gains until the cost of a call is shared; larger ones only leave the cache, and
 # nothing for the other cores. See tests/benchmarks/training_cost.py.
@@ -129,7 +130,7 @@ def make_groups(folds: Sequence[Fold], seeds: int, size: int, workers: int) -> l
 def group_size(material: Material) -> int:
     """Return how many heads of a cell are trained together, so that batching pays."""
     hidden, shape = parse_head(material.cell.head), material.features.shape[1:]
-    if hidden is None:
+    if hidden is None or material.cell.tune != NO_TUNING:
         return 1
     classes = len(material.data.classes)
     return heads_together(shape, hidden, classes, material.cell.recipe, material.device)
@@ -155,7 +156,6 @@ def heads_together(
 def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) -> list[FoldResult]:
     """Train and score the heads of a group; their order is that of the tasks."""
     jobs = [material.job(task) for task in tasks]
-    notes = [[*_class_notes(material, task)] for task in tasks]
     heads = train_jobs(material, [job for job, _ in jobs], on_epoch)
     return [
         FoldResult(
@@ -163,11 +163,11 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
             task.seed,
             material.data.column("clip_id")[task.fold.test].tolist(),
             head.probabilities,
-            tuple(([note] if note else []) + more),
+            notes_of(material, task, note),
             head.epochs,
             head.temperature,
         )
-        for task, (_, note), more, head in zip(tasks, jobs, notes, heads, strict=True)
+        for task, (_, note), head in zip(tasks, jobs, heads, strict=True)
     ]
 
 
@@ -217,6 +217,11 @@ def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> lis
         found.append(Scored(train_logistic(material.features, *rows, classes, weighted, known)))
         on_epoch(material.cell.recipe.epochs)
     return found
+
+
+def notes_of(material: Material, task: Task, sampling: str | None) -> tuple[str, ...]:
+    """Return what a reader must know of a task; `sampling` is what `Material.job` says of it."""
+    return (*([sampling] if sampling else []), *_class_notes(material, task))
 
 
 def _class_notes(material: Material, task: Task) -> Iterator[str]:

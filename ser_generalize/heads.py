@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from ser_generalize.errors import InputError
 
+BOTH = "both"
+POOLINGS = ("mean", "std", BOTH)
 FUNCTIONAL = ("functional",)  # the statistics of a store of functionals
 LOGISTIC = "logistic"
 DEFAULT_HEAD = "128"
@@ -44,13 +46,26 @@ def parse_head(text: str) -> tuple[int, ...] | None:
     return sizes
 
 
-def make_features(embeddings: NDArray[np.float16], statistics: Sequence[str]) -> Features:
-    """Return what heads are trained on, [clips, layers, statistics * W], of [..., statistics, W].
+def make_features(
+    embeddings: NDArray[np.float16], statistics: Sequence[str], pooling: str = BOTH
+) -> Features:
+    """Return what heads are trained on, [clips, layers, S W], of embeddings [clips, layers, S, W].
+
+    `statistics` are those of the embeddings, `pooling` is which of them is taken, or both. Raises
+    InputError where there is none of that name.
 
     Hidden states are normalised clip by clip. Functionals are not: each is of a unit of its own, so
     that the largest, a formant in Hz, would decide the scale of all others. Standardised on the
     training part, as hidden states are too, they are alike.
     """
+    if pooling != BOTH:
+        if pooling not in statistics:
+            raise InputError(
+                f"--pooling {pooling}: of every layer the embeddings hold "
+                f"{' and '.join(statistics)}; use --pooling {BOTH}"
+            )
+        at = list(statistics).index(pooling)
+        embeddings = embeddings[:, :, at : at + 1]
     if tuple(statistics) == FUNCTIONAL:
         return embeddings.astype(np.float32).reshape(len(embeddings), embeddings.shape[1], -1)
     return clip_normalised(embeddings)

@@ -52,8 +52,11 @@ def find_targets(
 ) -> NDArray[np.int64]:
     """Return for every row of the store where in the answer it belongs, -1 where nowhere."""
     held, audio = (pc.list_flatten(index[name]).combine_chunks() for name in ("clip_id", "sha256"))
-    target = pc.index_in(held, pa.array(clip_ids, pa.string()))
-    same = pc.equal(pa.array(hashes, pa.string()).take(target), audio)
+    asked, heard = (pa.array(texts, pa.string()) for texts in (clip_ids, hashes))
+    if held.equals(asked) and audio.equals(heard):  # in the order of the store
+        return np.arange(len(held))
+    target = pc.index_in(held, asked)
+    same = pc.equal(heard.take(target), audio)
     targets = pc.if_else(same, target, -1).fill_null(-1).to_numpy()
     if np.count_nonzero(targets >= 0) > len(clip_ids):  # held twice: the first row counts
         first = np.full(len(targets), fill_value=False)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -20,10 +21,18 @@ PATIENCE = timedelta(days=7)
 
 
 @contextmanager
-def processes() -> Iterator[Accelerator]:
-    """Join the processes of an `accelerate launch` or `torchrun`, if this is one of them."""
+def processes(report_to: str | None = None, folder: Path | None = None) -> Iterator[Accelerator]:
+    """Join the processes of an `accelerate launch` or `torchrun`, if this is one of them.
+
+    `report_to` names a tracker that Accelerate knows, and `folder` is where it may write.
+    """
     group = InitProcessGroupKwargs(timeout=PATIENCE)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[group],
+        log_with=report_to,
+        project_dir=folder,
+    )
     try:
         yield accelerator
     finally:  # else processes die at exit now and then, and wait for ever for one that failed

@@ -76,6 +76,31 @@ def joined(mixtures: Sequence[Mixture]) -> Mixture:
     )
 
 
+def balanced_pairs(labels: Labels, pairs: int, generator: np.random.Generator) -> Rows:
+    """Return pairs of clips of one class, [pairs, 2], of which every K are of all K classes.
+
+    The two are one clip only where their class has no other. A class is gone through before any of
+    its clips comes again, but for one that would meet itself.
+    """
+    classes = np.unique(labels)
+    rounds = -(-pairs // len(classes))
+    drawn = [_pairs_within(np.flatnonzero(labels == name), rounds, generator) for name in classes]
+    order = generator.permuted(np.tile(np.arange(len(classes)), (rounds, 1)), axis=1)
+    found = np.stack(drawn, axis=1)[np.arange(rounds)[:, None], order]
+    return found.reshape(-1, 2)[:pairs]
+
+
+def _pairs_within(rows: Rows, count: int, generator: np.random.Generator) -> Rows:
+    cycles = -(-2 * count // len(rows))
+    drawn = np.concatenate([generator.permutation(rows) for _ in range(cycles)])[: 2 * count]
+    pairs = drawn.reshape(-1, 2)
+    same = pairs[:, 0] == pairs[:, 1]  # the last of one cycle and the first of the next
+    if len(rows) > 1:
+        places = np.searchsorted(rows, pairs[same, 1])
+        pairs[same, 1] = rows[(places + 1) % len(rows)]
+    return pairs
+
+
 def _balanced_order(labels: Labels, generator: np.random.Generator) -> NDArray[np.int64]:
     """Return an order in which every run of K clips has one of each of the K classes.
 

@@ -46,11 +46,15 @@ class SerHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits [clips, classes] of clip-normalised features [clips, layers, width]."""
-        standardised = (features - self.mean) / self.deviation
-        hidden = torch.einsum("l,clw->cw", self.layer_scores.softmax(0), standardised)
+        hidden = self.summed(features)
         for layer in self.linear[:-1]:
             hidden = relu(layer(hidden))
         return self.linear[-1](hidden)
+
+    def summed(self, features: Tensor) -> Tensor:
+        """Return the weighted sum over standardised layers, [clips, width]."""
+        standardised = (features - self.mean) / self.deviation
+        return torch.einsum("l,clw->cw", self.layer_scores.softmax(0), standardised)
 
 
 class SerForAudioClassification(PreTrainedModel):
@@ -142,9 +146,12 @@ class SerForAudioClassification(PreTrainedModel):
         yield hidden
         mask = attended[:, None, None, :]
         for layer in encoder.layers[: max(self.config.layers)]:
-            hidden = hidden + _attention(layer.self_attn, layer.self_attn_layer_norm(hidden), mask)
-            hidden = hidden + layer.fc2(gelu(layer.fc1(layer.final_layer_norm(hidden))))
+            hidden = self._block(layer, hidden, mask)
             yield encoder.layer_norm(hidden) if layer is encoder.layers[-1] else hidden
+
+    def _block(self, layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden + _attention(layer.self_attn, layer.self_attn_layer_norm(hidden), mask)
+        return hidden + layer.fc2(gelu(layer.fc1(layer.final_layer_norm(hidden))))
 
 
 @cache

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ser_generalize import __version__
@@ -74,11 +76,12 @@ def lead(runs: Sequence[Run]) -> str:
     """Return what was tested in one sentence, clips and speakers counted once over all runs."""
     corpora = sorted({corpus for run in runs for corpus in run.clusters})
     where = ", ".join(corpora) if len(corpora) <= LISTED else f"{len(corpora)} corpora"
-    clips = {clip for run in runs for clip in run.predictions.column("clip_id")}
+    held = [chunk for run in runs for chunk in run.predictions.table["clip_id"].chunks]
+    clips = pc.count_distinct(pa.chunked_array(held)).as_py()
     speakers = {speaker for run in runs for speaker in run.values("speaker")}
     return (
         f"{_count(len(runs), 'run')} on {where}: "
-        f"{_count(len(clips), 'test clip')} of {_count(len(speakers), 'known speaker')}."
+        f"{_count(clips, 'test clip')} of {_count(len(speakers), 'known speaker')}."
     )
 
 

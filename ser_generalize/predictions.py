@@ -22,6 +22,7 @@ from ser_generalize.errors import InputError, listing
 from ser_generalize.files import staged
 from ser_generalize.labels import ACTED
 from ser_generalize.protocols import tests_clips_again
+from ser_generalize.tuning.recipe import NO_TUNING
 
 FILE_NAME = "predictions.parquet"
 PLAIN = "none"  # no adaptation
@@ -64,6 +65,8 @@ class About:
     stop: str = "fixed"  # fixed: all epochs; early: where validation speakers say
     epochs: int = 0  # of the head, the median over folds; 0: it is not trained in epochs
     temperature: float = 1.0  # of the probabilities, the median over folds
+    tune: str = NO_TUNING  # full: the encoder was fine-tuned; lora: adapters in it were
+    tune_epochs: int = 0  # of it, the median over folds
     labels_from: str = ACTED
     degraded: str = NONE  # what was tested on; heads were trained on recordings as they are
     alternatives: tuple[str, ...] = ()  # disputed mappings that were decided the other way

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from datasets import Dataset, concatenate_datasets
@@ -9,7 +10,6 @@ from datasets import Dataset, concatenate_datasets
 from ser_generalize.adapt import CORPUS
 from ser_generalize.cell import (
     ALL_LANGUAGES,
-    BOTH,
     FIXED,
     Cell,
     Data,
@@ -19,7 +19,8 @@ from ser_generalize.cell import (
 )
 from ser_generalize.dataset import check_once, corpus_names, load_clips
 from ser_generalize.groups import Material
-from ser_generalize.heads import DEFAULT_HEAD
+from ser_generalize.heads import BOTH, DEFAULT_HEAD
+from ser_generalize.launch import joined
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, Fold
 from ser_generalize.training import CROSS_ENTROPY
@@ -31,12 +32,16 @@ class Reader:
     Ask for cells of the same clips one after the other, see `order`.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self) -> None:
         self._corpora: dict[tuple[str, str], Dataset] = {}
         self._data: dict[Cell, Data] = {}
         self._material: Material | None = None
         self._folds: tuple[Cell, list[Fold]] | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return joined().device
 
     def clips(self, dataset: str, corpora: Sequence[str] | None) -> Dataset:
         """Return the clips of some corpora, as `dataset.load_clips`."""

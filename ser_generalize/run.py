@@ -42,6 +42,7 @@ class FoldResult:
     notes: tuple[str, ...]  # where the sampler or the head fell back to something else
     epochs: int  # that gave the head
     temperature: float  # that the probabilities were taken under
+    tune_epochs: int = 0  # that gave the encoder; 0: it is frozen
 
 
 def check_run(out: Path, cell: dict[str, Any]) -> bool:
@@ -79,6 +80,7 @@ def save_fold(out: Path, index: int, result: FoldResult) -> None:
             notes=np.array(result.notes, dtype=str),
             epochs=np.array(result.epochs),
             temperature=np.array(result.temperature),
+            tune_epochs=np.array(result.tune_epochs),
         )
 
 
@@ -95,6 +97,7 @@ def load_fold(out: Path, index: int) -> FoldResult | None:
             notes=tuple(saved["notes"].tolist()),
             epochs=int(saved["epochs"]),
             temperature=float(saved["temperature"]),
+            tune_epochs=int(saved["tune_epochs"]),
         )
 
 

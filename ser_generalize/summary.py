@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ser_generalize.benchmark.sections import Row
@@ -89,7 +90,7 @@ class Run:
 
     def values(self, column: str) -> list[str]:
         """Return the distinct values of a column of the predictions, sorted, without nulls."""
-        return sorted(set(self.predictions.column(column)) - {None})
+        return sorted(set(pc.unique(self.predictions.table[column]).to_pylist()) - {None})
 
     def classes(self, corpus: str) -> list[str]:
         """Return the classes of which the corpus has test clips: UAR averages over these."""

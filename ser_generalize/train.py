@@ -66,9 +66,8 @@ def parser() -> CommandParser:
     add("--loss", default="ce", help="ce (default), weighted by class, or focal")
     add(
         "--stop",
-        default="fixed",
-        help="fixed: all epochs, on all training speakers (default); early: validation speakers, "
-        "kept out of training, choose the epoch and the temperature",
+        help="fixed: all epochs, on all training speakers (default); early (default with --tune): "
+        "validation speakers, kept out of training, choose the epoch and the temperature",
     )
     add(
         "--adapt",
@@ -99,7 +98,8 @@ def parser() -> CommandParser:
     add(
         "--encoder",
         metavar="E",
-        help="for --final: the Whisper of the embeddings (default: what their store calls it)",
+        help="for --final and --tune: the Whisper of the embeddings (default: what their store "
+        "calls it)",
     )
     add(
         "--error-rate",
@@ -108,14 +108,34 @@ def parser() -> CommandParser:
         metavar="R",
         help="for --final: say `not sure` rather than err in more of the answers (default: 0.1)",
     )
+    _add_tuning(command)
     return command
+
+
+def _add_tuning(command: CommandParser) -> None:
+    add = command.add_argument_group("fine-tuning").add_argument
+    add(
+        "--tune",
+        default="none",
+        help="full: then train Whisper and the head together; lora: adapters in it and the head",
+    )
+    add("--tune-epochs", type=int, metavar="N", help="of --tune, at most (default: 3)")
+    add(
+        "--micro-batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="clips that a device holds at a time; gradients are summed over a step (default: 8)",
+    )
+    add("--gradient-checkpointing", action="store_true", help="less memory, more time")
+    add("--report-to", metavar="TRACKER", help="tensorboard, trackio or wandb")
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse the command line and run."""
     arguments = parser().parse_args(argv)
     from ser_generalize.embeddings import find_store
-    from ser_generalize.experiment import Cell, run_cell  # torch takes seconds to import
+    from ser_generalize.experiment import Cell, Setup, run_cell  # torch takes seconds to import
 
     protocol = one_of("protocol", arguments.protocol, PROTOCOLS)
     tested = arguments.test_embeddings
@@ -132,22 +152,30 @@ def main(argv: Sequence[str]) -> None:
         sampler=arguments.sampler,
         head=arguments.head,
         loss=arguments.loss,
-        stop=arguments.stop,
+        stop=arguments.stop or ("fixed" if arguments.tune == "none" else "early"),
         adapt=arguments.adapt,
         seeds=arguments.seeds,
         corpora=tuple(arguments.corpora or ()),
         languages=tuple(arguments.languages or ()),
         train_on=arguments.train_on or PROTOCOLS[protocol].train_on[0],
+        tune=arguments.tune,
+        tune_epochs=arguments.tune_epochs,
+    )
+    setup = Setup(
+        arguments.encoder,
+        arguments.micro_batch,
+        arguments.gradient_checkpointing,
+        arguments.report_to,
     )
     if not arguments.final:
-        run_cell(cell, arguments.out)
+        run_cell(cell, arguments.out, setup)
         return
     from ser_generalize.final import plan_final, write_final
 
     final = plan_final(cell, arguments.encoder, arguments.error_rate)
-    run_cell(cell, arguments.out)
+    run_cell(cell, arguments.out, setup)
     if is_first_process():  # of a launch, which has ended by now
-        print(f"train: checkpoint of everybody in {write_final(final, arguments.out)}")
+        print(f"train: checkpoint of everybody in {write_final(final, arguments.out, setup)}")
 
 
 if __name__ == "__main__":

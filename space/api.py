@@ -1,6 +1,5 @@
 """The endpoint `/predict`, for `gradio_client` and curl."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -24,9 +23,9 @@ def predict_endpoint(shelf: Shelf) -> None:
         try:
             if recording is None:
                 raise InputError("No recording was given.")
-            with used_once(Path(recording)) as file:
+            with used_once(recording) as (file,):
                 found = read_recording(file)
-            name = checkpoint or next(iter(shelf.names()), "")
+            name = shelf.chosen(checkpoint)
             return listen(name, shelf.load(name), found).as_json()
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -26,7 +26,7 @@ TITLE = "How does it sound?"
 WAITING = 200  # requests in the queue; who comes then is told to come back
 LARGEST = "200mb"  # 10 minutes in stereo, 48 kHz and 24 bits have 173
 SWEPT = (60, 600)  # seconds: how often uploads that nobody used are looked for, and how old
-SESSIONS = 200  # pages whose recordings are held in memory
+SESSIONS = 100  # pages whose recordings are held in memory: each at most 20 minutes, 77 MB
 HEAD = f"""
 <header class="ser-head"><h1>{TITLE}</h1>
 <p>Speech emotion recognition that says how well it travels: what a checkpoint hears in a voice, how

@@ -44,9 +44,17 @@ class Shelf:
         self._locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._open = lru_cache(KEPT)(_open)
 
+    def given(self) -> list[str]:
+        """Return what the host gave, which may be chosen without asking the Hub."""
+        return list(self._sources)
+
     def names(self) -> list[str]:
         """Return what may be chosen; the first is the default."""
-        return list(self._sources) + [name for name in self._on_hub() if name not in self._sources]
+        return self.given() + [name for name in self._on_hub() if name not in self._sources]
+
+    def chosen(self, name: str | None) -> str:
+        """Return what was chosen, the default where nothing was."""
+        return name or next(iter(self.names()), "")
 
     def check(self) -> None:
         """Open what the host gave first; raise an InputError for the host, with all its reasons."""
@@ -60,8 +68,12 @@ class Shelf:
         """
         names = self.names()
         if name not in names:
-            offered = f"choose one of: {listing(names)}" if names else "there is none yet"
-            raise InputError(f"{name!r:.80} is not among the checkpoints offered here; {offered}.")
+            if not names:
+                raise InputError("No checkpoint is offered here yet.")
+            raise InputError(
+                f"{name!r:.80} is not among the checkpoints offered here; choose one of: "
+                f"{listing(names)}."
+            )
         try:
             with self._locks[name]:  # whoever asks for what is being loaded waits for it
                 return self._open(self._sources.get(name, name))

@@ -8,13 +8,7 @@ from typing import Any
 import gradio as gr
 import pictures
 from checkpoints import Shelf
-from listening import (
-    Recording,
-    add_to_voice,
-    calibrated,
-    listen,
-    read_recording,
-)
+from listening import Recording, add_to_voice, calibrated, listen, read_recording
 from live import live_listening
 from uploads import delete, several_files, used_once
 
@@ -39,7 +33,6 @@ MOODS = (
     "3.6 points of UAR and 2 clips not surely any. They stay in memory while this page is open, "
     "and are not kept."
 )
-
 OUR_FAULT = (
     "Something broke here; it is not your recording's fault. Try again, or another checkpoint."
 )
@@ -55,7 +48,7 @@ class ListenTab:
         """Fill the Blocks around it."""
         self._shelf = shelf
         self._recording = gr.State(None, time_to_live=HELD_FOR)
-        self._used = gr.State((), delete_callback=self.delete)  # uploads to delete
+        self._used = gr.State((), delete_callback=self.forget)  # uploads to delete
         self._voice = gr.State((), time_to_live=HELD_FOR)
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
@@ -81,10 +74,10 @@ class ListenTab:
         gr.HTML('<p class="ser-label" id="examples">Or a fabricated voice that sounds</p>')
         with gr.Row(elem_classes="ser-examples"):
             self._examples = {name: gr.Button(name, size="sm") for name in examples}
-        names = self._shelf.names()
-        self._chosen = gr.Dropdown(
-            names, value=names[0] if names else None, label="Checkpoint", elem_id="checkpoint"
-        )
+        given = self._shelf.given()
+        first = given[0] if given else None
+        self._chosen = gr.Dropdown(given, value=first, label="Checkpoint", elem_id="checkpoint")
+        self._gist = gr.HTML()
         with gr.Accordion("What this checkpoint learnt from", open=False):
             self._facts = gr.HTML()
 
@@ -108,7 +101,7 @@ class ListenTab:
             [self._audio, self._chosen, self._used], [*heard, self._audio, self._used],
             trigger_mode="always_last", **LISTENING,
         )  # fmt: skip
-        new.then(self.delete, self._used, self._used, **QUICK)
+        new.then(self.clean_up, self._used, self._used, **QUICK)
         answers = [new]
         for name, path in examples.items():
             show = partial(self.hear_example, path)
@@ -117,8 +110,10 @@ class ListenTab:
         answers.append(self._chosen.input(self.hear_again, again, self._answer, **LISTENING))
         for event in answers:
             event.failure(lambda: pictures.refusal(OUR_FAULT), None, self._answer, **QUICK)
-        gr.on([page.load, self._chosen.change], self.describe, self._chosen, self._facts, **QUICK)
+        # Only now is the Hub asked what there is: the page starts without it.
         page.load(self.offer, self._chosen, self._chosen, **QUICK)
+        facts = [self._gist, self._facts]
+        gr.on([page.load, self._chosen.change], self.describe, self._chosen, facts, **QUICK)
         told = [self._voice, self._count, self._compare, self._pair]
         self._files.upload(
             self.add_files, [self._voice, self._files], [*told, self._files], **QUICK
@@ -143,11 +138,15 @@ class ListenTab:
         else:
             yield recording, self.hear_again(recording, checkpoint), None, (*used, path)
 
-    def delete(self, used: Paths) -> Paths:
+    def clean_up(self, used: Paths) -> Paths:
         """Delete uploads that were decoded, after the page's player let go of them."""
+        self.forget(used)
+        return ()
+
+    def forget(self, used: Paths) -> None:
+        """Delete uploads, as those of a visitor who has gone."""
         for path in used:
             delete(Path(path))
-        return ()
 
     def hear_example(self, path: Path, checkpoint: str | None) -> Iterator[tuple[Any, ...]]:
         """Show what is heard in an example."""
@@ -160,19 +159,21 @@ class ListenTab:
         if recording is None:
             return pictures.EMPTY
         try:
-            model = self._shelf.load(checkpoint or "")
-            return pictures.answer(listen(checkpoint or "", model, recording))
+            name = self._shelf.chosen(checkpoint)
+            return pictures.answer(listen(name, self._shelf.load(name), recording))
         except InputError as error:
             return pictures.refusal(str(error))
 
-    def describe(self, checkpoint: str | None) -> str:
-        """Return what a checkpoint says of itself."""
+    def describe(self, checkpoint: str | None) -> tuple[str, str]:
+        """Return what a checkpoint says of itself, in a line and in full."""
         try:
-            config = self._shelf.load(checkpoint or "").config
+            name = self._shelf.chosen(checkpoint)
+            config = self._shelf.load(name).config
         except InputError as error:
-            return pictures.refusal(str(error))
+            return pictures.refusal(str(error)), ""
         classes = list((config.id2label or {}).values())
-        return pictures.about_checkpoint(checkpoint or "", config.training, classes)
+        about = pictures.about_checkpoint(name, config.training, classes)
+        return pictures.gist(config.training), about
 
     def offer(self, checkpoint: str | None) -> Any:
         """Return the checkpoints that may be chosen now."""
@@ -183,7 +184,9 @@ class ListenTab:
     def add_files(self, voice: Voice, paths: Sequence[str]) -> tuple[Any, ...]:
         """Decode recordings of the visitor's voice, and delete the files."""
         try:
-            return *_told(add_to_voice(voice, list(_read_all(paths)))), None
+            with used_once(*paths) as files:
+                more = [read_recording(file) for file in files]
+            return *_told(add_to_voice(voice, more)), None
         except InputError as error:
             return *_told(voice, pictures.refusal(str(error))), None
 
@@ -202,7 +205,7 @@ class ListenTab:
         """Show what is heard in the recording at hand without and with the visitor's voice."""
         yield pictures.WAITING
         try:
-            yield self._compared(recording, checkpoint or "", voice)
+            yield self._compared(recording, self._shelf.chosen(checkpoint), voice)
         except InputError as error:
             yield pictures.refusal(str(error))
 
@@ -214,19 +217,6 @@ class ListenTab:
         before, after = (listen(checkpoint, one, recording) for one in (model, twin))
         untold = model.config.training.get("adapt", PLAIN) == PLAIN
         return pictures.comparison(before, after, len(voice), UNTOLD if untold else "")
-
-
-def _read_all(paths: Sequence[str]) -> Iterator[Recording]:
-    """Yield every upload decoded; all of them are deleted, those behind a bad one too."""
-    remaining = [Path(path) for path in paths]
-    try:
-        while remaining:
-            with used_once(remaining.pop(0)) as file:
-                yield read_recording(file)
-    finally:
-        for path in remaining:
-            with used_once(path):
-                pass
 
 
 def _told(voice: Voice, said: str = "") -> tuple[Any, ...]:

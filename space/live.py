@@ -1,6 +1,5 @@
 """Listening while somebody speaks: the microphone's last seconds, judged every second."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -30,10 +29,11 @@ def live_listening(shelf: Shelf, chosen: gr.Dropdown) -> None:
         if path is None:
             return IDLE, None
         try:
-            with used_once(Path(path)) as file:
+            with used_once(path) as (file,):
                 pieces = [one for one in (held, read_piece(file)) if one is not None]
             samples = np.concatenate(pieces)[-round(WINDOW * SAMPLING_RATE) :]
-            found = listen(checkpoint or "", shelf.load(checkpoint or ""), Recording("", samples))
+            name = shelf.chosen(checkpoint)
+            found = listen(name, shelf.load(name), Recording("", samples))
             return pictures.glance(found), samples
         except InputError as error:
             return pictures.refusal(str(error)), None

@@ -14,6 +14,7 @@ import soundfile
 from listening import Answer, Recording, Stretch, loudness, merged, said
 from theme import tones
 
+from ser_generalize.errors import listing
 from ser_generalize.model_card import fabricated
 from ser_generalize.predict import NOT_SURE, SILENT, Prediction
 from ser_generalize.protocols import PROTOCOLS
@@ -97,7 +98,7 @@ def bars(heard: Prediction, colours: Mapping[str, str]) -> str:
         f'<tr><th scope="row">{escape(name)}</th><td><div class="ser-track">'
         f'<div class="ser-bar" style="width:{100 * chance:.1f}%;background:{colours[name]}"></div>'
         f'{mark}</div></td><td class="ser-number">{chance:.0%}</td></tr>'
-        for name, chance in sorted(chances.items(), key=lambda pair: -pair[1])
+        for name, chance in chances.items()
     )
     return (
         '<table class="ser-bars"><caption>Probability of each emotion</caption>'
@@ -236,6 +237,20 @@ def _player(recording: Recording) -> str:
     return f'<audio controls aria-label="{label}" src="data:audio/flac;base64,{data}"></audio>'
 
 
+def gist(training: Mapping[str, Any]) -> str:
+    """Return in a line what a checkpoint learnt from, and whether that was made up."""
+    corpora = training.get("corpora", {})
+    if not corpora:
+        return '<p class="ser-label">It does not say what it learnt from.</p>'
+    made_up = fabricated(training)
+    warning = FABRICATED.format(escape(listing(made_up))) if made_up else ""
+    clips, speakers = (
+        sum(held.get(what, 0) for held in corpora.values()) for what in ("clips", "speakers")
+    )
+    heard = f"Learnt from {listing(corpora)}: {clips:,} clips of {speakers} speakers."
+    return f'{warning}<p class="ser-label">{escape(heard)}</p>'
+
+
 def about_checkpoint(name: str, training: Mapping[str, Any], classes: Sequence[str]) -> str:
     """Return what a checkpoint says of itself: what it heard, and who judged it."""
     facts = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in _facts(training, classes))
@@ -245,16 +260,14 @@ def about_checkpoint(name: str, training: Mapping[str, Any], classes: Sequence[s
         f"<td>{_joined(held.get('elicitation'))}</td></tr>"
         for corpus, held in training.get("corpora", {}).items()
     )
-    made_up = fabricated({"corpora": {}, **training})
-    warning = FABRICATED.format(escape(", ".join(made_up))) if made_up else ""
     table = (
         "<table class='ser-table'><caption>The corpora it learnt from; voices unlike these it may "
         "misjudge</caption><thead><tr><th>corpus</th><th>clips</th><th>speakers</th>"
         f"<th>languages</th><th>how</th></tr></thead><tbody>{rows}</tbody></table>"
     )
     return (
-        f'<section class="ser-facts" aria-label="About {escape(name)}">{warning}<dl>{facts}</dl>'
-        f"{table if rows else '<p>It does not say what it learnt from.</p>'}</section>"
+        f'<section class="ser-facts" aria-label="About {escape(name)}"><dl>{facts}</dl>'
+        f"{table if rows else ''}</section>"
     )
 
 

@@ -30,7 +30,7 @@ MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 def tones(emotions: Iterable[str]) -> dict[str, str]:
     """Return the CSS variable of the colour of every emotion: its own, or one nobody else has."""
     emotions = list(emotions)
-    free = [tone for tone in reversed(TONES) if tone not in emotions]
+    free = [tone for tone in reversed(list(TONES)) if tone not in emotions]
     chosen = {}
     for number, emotion in enumerate(emotions):
         if emotion in TONES:

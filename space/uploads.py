@@ -40,12 +40,14 @@ def separate_uploads() -> None:
 
 
 @contextmanager
-def used_once(path: Path) -> Iterator[Path]:
-    """Yield an upload, and delete it whatever happens."""
+def used_once(*paths: str) -> Iterator[list[Path]]:
+    """Yield uploads, and delete all of them whatever happens."""
+    uploads = [Path(path) for path in paths]
     try:
-        yield path
+        yield uploads
     finally:
-        delete(path)
+        for upload in uploads:
+            delete(upload)
 
 
 def delete(path: Path) -> None:

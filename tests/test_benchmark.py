@@ -15,9 +15,11 @@ from test_train import wait_for
 
 from ser_generalize import benchmark, groups, reader, report, train
 from ser_generalize.benchmark import answer, grid, subsets
+from ser_generalize.benchmark import report as study_report
 from ser_generalize.benchmark.folder import RESULTS
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.registry import PARTS
+from ser_generalize.benchmark.report import write_report
 from ser_generalize.benchmark.results import read_rows, section_rows, write_rows
 from ser_generalize.benchmark.sections import Row as Number
 from ser_generalize.benchmark.sections import Section
@@ -367,3 +369,21 @@ def test_a_report_refuses_runs_of_different_data_and_names_them(
     assert "(one)' and '" in error
     assert "(two)' are of different data: corpus ravdess has fingerprint" in error
     assert not (tmp_path / "report").exists()
+
+
+def test_all_parts_together_make_one_report(
+    three: Folders, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No two of their tables or figures share a name, and each part has a section."""
+    told: list[Section] = []
+
+    def written(out: Path, study: Study, sections: Sequence[Section]) -> None:
+        told.extend(sections)
+        write_report(out, study, sections)
+
+    monkeypatch.setattr(answer, "write_report", written)
+    monkeypatch.setattr(study_report, "_draw", lambda _, figures: dict.fromkeys(figures, ""))
+    benchmark.main(arguments(three, tmp_path / "out", "--corpora", "other", "ravdess"))
+    assert {section.part for section in told} == {*PARTS, "study"}
+    assert (tmp_path / "out" / "report" / "report.html").is_file()
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["finished"] is True

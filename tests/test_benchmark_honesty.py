@@ -48,7 +48,7 @@ def test_a_random_split_claims_what_it_knows_of_its_speakers(found: list[Section
     assert macro.low is not None and macro.low > 0.3
     said = section_of(found, "What a random split would have claimed").findings[0]
     assert said.startswith("a random split would have claimed +")
-    assert said.endswith("points of UAR too many in the macro-average")
+    assert said.endswith("points of UAR too many in the macro-average over corpora")
 
 
 def test_known_sentences_are_compared_on_the_same_clips(found: list[Section]) -> None:

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_dataset import rows_of
+from make_dataset import few, rows_of
 from make_encoder import assert_close
 from make_store import clip_keys, embeddings, write_store
 
 from ser_generalize import train
 from ser_generalize.audio import decode_clip
 from ser_generalize.benchmark.part import Study
+from ser_generalize.benchmark.pictures import draw
 from ser_generalize.benchmark.robustness import ROBUSTNESS
 from ser_generalize.degradation import parse_degradation
 from ser_generalize.embed import embed
-from ser_generalize.embeddings import read_embeddings, read_manifest
+from ser_generalize.embeddings import read_embeddings, read_manifest, write_manifest
 from ser_generalize.encoder import Settings, load_encoder
 from ser_generalize.errors import InputError
 from ser_generalize.predictions import read_predictions
@@ -125,3 +126,32 @@ def test_the_part_compares_every_degraded_store_with_the_first(
         Study(str(dataset), (store,), ("ravdess",), 1, "8"), {}, tmp_path
     )
     assert "embed --degrade" in empty.notes[-1] and not empty.tables
+
+
+def test_scores_over_severity_are_drawn(
+    dataset: Path, store: Path, noisy: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    some, mild = few(dataset, tmp_path / "some", 2), tmp_path / "mild"
+    embed(str(some), str(tiny_encoder), mild, settings=FP32, degradation="noise:20")
+    study = Study(str(dataset), (store, noisy, mild), ("ravdess",), 1, "logistic")
+    run(dataset, store, tmp_path / "run", "--head", "logistic")
+    plain = read_predictions(tmp_path / "run")
+    (section,) = ROBUSTNESS.sections(study, dict.fromkeys(ROBUSTNESS.cells(study), plain), tmp_path)
+    costs, curve = section.figures
+    assert [row.setting for row in curve.rows] == [NOISE, "noise:20"]
+    assert not any("costs" in finding for finding in section.findings)
+    for figure in (costs, curve):
+        assert draw(figure)[0].startswith(b"<?xml")
+
+
+def test_a_clip_that_one_of_both_stores_lacks_is_left_out(
+    dataset: Path, store: Path, noisy: Path, tmp_path: Path
+) -> None:
+    rows = [row for row in rows_of(dataset) if row["label4"] is not None]
+    lost, kept = rows[0], rows[1:]
+    other = write_store(tmp_path / "other", kept, embeddings(kept, noisy), like=noisy)
+    write_manifest(other, read_manifest(noisy)[0], [{"clip_id": lost["clip_id"], "reason": "why"}])
+    run(dataset, store, tmp_path / "run", "--head", "logistic", "--test-embeddings", other)
+    found = read_predictions(tmp_path / "run")
+    assert set(found.column("clip_id")) == {row["clip_id"] for row in kept}
+    assert "1 clips have no embedding and were left out" in found.about.notes

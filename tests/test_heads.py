@@ -17,6 +17,7 @@ from ser_generalize.heads import (
     clip_normalised,
     fit_scaler,
     logits,
+    make_features,
     parse_head,
     random_bits,
 )
@@ -147,3 +148,26 @@ def test_a_head_begins_as_its_seed_says_whatever_is_beside_it() -> None:
     for name, array in alone.parameters(0).items():
         np.testing.assert_array_equal(array, beside.parameters(1)[name])
     assert np.abs(beside.parameters(0)["linear.0.weight"]).max() <= 10**-0.5
+
+
+def test_functionals_keep_their_units_and_are_alike_once_standardised() -> None:
+    """Normalised clip by clip, the formants in Hz would leave nothing of the jitter."""
+    draws = np.random.default_rng(0).normal(size=(200, 1, 1, 2))
+    functionals = (draws * [300, 0.01] + [1500, 0.03]).astype(np.float16)
+    features = make_features(functionals, ("functional",))
+    np.testing.assert_array_equal(features, functionals.reshape(200, 1, 2).astype(np.float32))
+    found = scaled(features, features)
+    assert np.corrcoef(found[:, 0, 1], draws[:, 0, 0, 1])[0, 1] > 0.99
+    np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("pooling", "kept"), [("mean", [0]), ("std", [1]), ("both", [0, 1])])
+def test_pooling_takes_one_statistic_of_every_layer_or_both(pooling: str, kept: list[int]) -> None:
+    pooled = np.random.default_rng(0).normal(size=(3, LAYERS, 2, 5)).astype(np.float16)
+    found = make_features(pooled, ("mean", "std"), pooling)
+    np.testing.assert_array_equal(found, clip_normalised(pooled[:, :, kept]))
+
+
+def test_a_pooling_that_was_not_embedded_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--pooling std: .* hold functional; use --pooling both"):
+        make_features(np.zeros((1, 1, 1, 88), np.float16), ("functional",), "std")

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 import torch
 from make_encoder import sound
 
+from ser_generalize.embed import embed
 from ser_generalize.encoder import Samples, Settings, WithinMemory, load_encoder
 from ser_generalize.errors import InputError
+from ser_generalize.experiment import Cell, run_cell
+from ser_generalize.predictions import read_predictions
+from ser_generalize.statistics import results, score_estimate, speaker_clusters
 
 
 def test_egemaps_are_what_opensmile_gives() -> None:
@@ -88,3 +93,34 @@ def test_memory_that_half_a_batch_exceeds_is_one_clear_line(room: int) -> None:
     with pytest.raises(InputError, match="encoder small: out of memory, with half a batch as well"):
         WithinMemory(encoder).embed(waves_of(1, 2, 3, 4))
     assert encoder.batches == [4, 2]
+
+
+def test_log_mel_statistics_are_whisper_s_features_over_the_real_frames() -> None:
+    from transformers import WhisperFeatureExtractor
+
+    loaded, waves = load_encoder("logmel"), [sound(1.0, 1), sound(0.35, 2)]
+    found = loaded.embed(waves)
+    assert found.shape == (2, 1, 1, 160) and found.dtype == np.float32
+    assert (loaded.statistics, loaded.layers, len(loaded.revision)) == (("functional",), (0,), 64)
+    extract = WhisperFeatureExtractor()
+    for row, wave in zip(found, waves, strict=True):
+        mel = extract(wave, sampling_rate=16_000).input_features[0][:, : len(wave) // 160]
+        np.testing.assert_allclose(row[0, 0], [*mel.mean(1), *mel.std(1)], atol=2e-5)
+    np.testing.assert_array_equal(found[1:], loaded.embed(waves[1:]))
+
+
+@pytest.mark.parametrize(
+    "asked", [Settings("30s"), Settings(margin=1.0), Settings(layers=(1,)), Settings(dtype="bf16")]
+)
+def test_log_mel_statistics_have_no_settings(asked: Settings) -> None:
+    with pytest.raises(InputError, match="encoder logmel"):
+        load_encoder("logmel", asked)
+
+
+def test_functionals_tell_fabricated_emotions_apart(dataset: Path, tmp_path: Path) -> None:
+    """A head trained on them works: they are neither normalised away nor of one large unit."""
+    embed(str(dataset), "logmel", tmp_path / "store")
+    for head in ("8", "logistic"):
+        run_cell(Cell(str(dataset), tmp_path / "store", head=head), tmp_path / head)
+        (result,) = results(speaker_clusters([read_predictions(tmp_path / head)]), score_estimate)
+        assert result.estimates["uar"].value > 0.5

@@ -14,11 +14,14 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from listening import read_recording
 from make_checkpoint import make_checkpoint
 from make_encoder import RATE, sound
 from make_space import OpenSpace, open_space
+from uploads import used_once
 
 from ser_generalize.checkpoint import load_checkpoint
+from ser_generalize.errors import InputError
 from ser_generalize.predict import predict_file
 
 CLIENTS = 50
@@ -71,15 +74,16 @@ def test_it_answers_as_predict_does_and_keeps_nothing(
 
 
 def test_many_clients_at_once_get_their_own_answers(
-    space: OpenSpace, client: Client, checkpoint: Path, clips: list[Path]
+    space: OpenSpace, checkpoint: Path, clips: list[Path]
 ) -> None:
     """Ten of them send the same file, whose uploads must not be one another's."""
-    right = [expected(checkpoint, clip) for clip in clips]
+    clients = [Client(space.url, verbose=False) for _ in range(CLIENTS)]
+    sent = [clips[number % len(clips)] for number in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as pool:
-        asked = [clips[number % len(clips)] for number in range(CLIENTS)]
-        found = list(pool.map(lambda clip: ask(client, clip)["probabilities"], asked))
-    for number, chances in enumerate(found):
-        assert chances == pytest.approx(right[number % len(clips)], abs=1e-3)
+        found = list(pool.map(ask, clients, sent))
+    right = {clip: expected(checkpoint, clip) for clip in clips}
+    for clip, answer in zip(sent, found, strict=True):
+        assert answer["probabilities"] == pytest.approx(right[clip], abs=1e-3)
     assert space.left() == []
 
 
@@ -108,6 +112,16 @@ def test_what_is_no_audio_is_refused_in_a_sentence(
 def test_no_recording_is_said_so(client: Client) -> None:
     with pytest.raises(AppError, match="No recording was given"):
         client.predict(None, "", api_name="/predict")
+
+
+def test_uploads_are_deleted_where_one_of_them_is_bad(tmp_path: Path, clips: list[Path]) -> None:
+    paths = [tmp_path / "a" / "1.wav", tmp_path / "b" / "notes.txt", tmp_path / "c" / "2.wav"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(clips[0].read_bytes() if path.suffix == ".wav" else b"Dear diary")
+    with pytest.raises(InputError, match=r"^notes.txt cannot"), used_once(*map(str, paths)) as all_:
+        [read_recording(path) for path in all_]
+    assert not any(path.parent.exists() for path in paths)
 
 
 def post(space: OpenSpace, data: list[Any]) -> str:

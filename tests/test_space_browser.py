@@ -192,7 +192,7 @@ def test_another_checkpoint_gives_its_own_answer_about_the_same_clip(
 
 def test_the_microphone_is_listened_to(visit: Any, clip: Path, uploads: Path) -> None:
     page = visit()
-    page.get_by_role("button", name="Record", exact=True).click()
+    page.locator("#recording").get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("button", name="Stop", exact=True).wait_for()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -200,6 +200,23 @@ def test_the_microphone_is_listened_to(visit: Any, clip: Path, uploads: Path) ->
     assert set(found) == set(FOUR)
     assert alikeness(played(page), clip) > 0.5
     assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_bars_move_while_somebody_speaks(visit: Any, uploads: Path) -> None:
+    page = visit()
+    live = page.locator("#live")
+    live.get_by_role("button", name="Record", exact=True).wait_for()
+    page.wait_for_timeout(2000)  # gradio loads its recorder after the button
+    live.get_by_role("button", name="Record", exact=True).click()
+    answer = page.locator("#live-answer").get_by_role("article", name="Live answer")
+    answer.wait_for()
+    shown = answer.inner_text()
+    page.wait_for_function(
+        "shown => document.querySelector('#live-answer article').innerText !== shown", arg=shown
+    )
+    live.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_timeout(1500)
+    assert len([path for path in uploads.rglob("*") if path.is_file()]) <= 1  # what came last
 
 
 @pytest.mark.parametrize(

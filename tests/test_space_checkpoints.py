@@ -40,6 +40,11 @@ def test_visitors_see_names_of_runs_and_no_folders(checkpoint: Path, tmp_path: P
     assert shelf.names() == ["smote", "mine", "smote (2)"]
 
 
+def test_an_empty_shelf_says_so() -> None:
+    with pytest.raises(InputError, match="No checkpoint is offered here yet"):
+        Shelf([]).load("any")
+
+
 def test_a_checkpoint_is_loaded_once(checkpoint: Path) -> None:
     shelf = Shelf([str(checkpoint)])
     assert shelf.load("smote") is shelf.load("smote")

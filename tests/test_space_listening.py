@@ -93,6 +93,7 @@ def test_the_time_line_covers_a_recording_once(
 
 
 @given(seconds=st.floats(6.0, 600.0))
+@settings(deadline=None)
 def test_a_long_recording_has_as_many_windows_as_can_be_waited_for(seconds: float) -> None:
     window, hop = window_and_hop(seconds)
     assert window >= hop  # nothing goes unheard

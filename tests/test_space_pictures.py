@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from listening import Answer, Recording, Stretch
 from make_encoder import sound
@@ -15,6 +15,7 @@ from theme import NIGHT, PAPER, TONES, style, tones
 
 from ser_generalize.labels import EMOTIONS, FIVE
 from ser_generalize.predict import Prediction
+from ser_generalize.protocols import PROTOCOLS
 
 # Linear RGB as seen without one of the cones: Machado, Oliveira & Fernandes 2009, severity 1.
 EYES = {
@@ -64,6 +65,7 @@ def test_every_colour_stands_out_from_its_ground(emotion: str) -> None:
 
 
 @given(st.lists(st.sampled_from(EMOTIONS), unique=True, min_size=1, max_size=len(TONES)))
+@settings(deadline=None)
 def test_no_two_emotions_of_a_checkpoint_share_a_colour(emotions: list[str]) -> None:
     chosen = tones(emotions)
     assert len(set(chosen.values())) == len(emotions)
@@ -116,6 +118,7 @@ def test_silence_has_no_bars() -> None:
 
 
 @given(name=st.text(min_size=1, max_size=30))
+@settings(max_examples=30, deadline=None)
 def test_what_somebody_wrote_is_shown_and_never_markup(name: str) -> None:
     plain, written = answered({"happy": 1.0}), answered({f"<i>{name}</i>": 1.0}, f"<b>{name}</b>")
     assert [tag for tag in written.tags if tag in ("b", "i", "script")] == [
@@ -125,8 +128,13 @@ def test_what_somebody_wrote_is_shown_and_never_markup(name: str) -> None:
     assert refused.tags == ["div", "p", "p"]
 
 
-def test_a_checkpoint_of_synthetic_voices_says_so() -> None:
-    held = {"clips": 1200, "speakers": 4, "languages": ["en"], "elicitation": ["synthetic"]}
-    page = Text(pictures.about_checkpoint("x", {"corpora": {"tess": held}}, ["happy"]))
-    assert "Fabricated training data: tess." in page.shown and "1,200" in page.shown
-    assert "does not say" in Text(pictures.about_checkpoint("x", {}, ["happy"])).shown
+def test_a_checkpoint_says_what_it_learnt_from_and_whether_that_was_made_up() -> None:
+    held = {"clips": 1200, "speakers": 4, "languages": ["en"], "elicitation": ["acted"]}
+    real, made_up = {"savee": held}, {"tess": held | {"elicitation": ["synthetic"]}}
+    page = Text(pictures.gist({"corpora": real | made_up}))
+    assert "Learnt from savee, tess: 2,400 clips of 8 speakers." in page.shown
+    assert "Fabricated training data: tess." in page.shown
+    assert "Fabricated" not in Text(pictures.gist({"corpora": real})).shown
+    assert "does not say" in Text(pictures.gist({})).shown
+    about = Text(pictures.about_checkpoint("x", {"corpora": real, "protocol": "loso"}, ["happy"]))
+    assert "1,200" in about.shown and PROTOCOLS["loso"].title in about.shown

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ser_generalize.adapt import CORPUS, SPEAKER
 from ser_generalize.benchmark.curve import (
-    CONDITIONS,
     MIXED,
     NEUTRAL,
     NOT_LOGISTIC,
@@ -52,6 +51,7 @@ TITLES = {
 
 Way = tuple[str, str]  # sampler, adaptation
 Pair = tuple[Predictions, Predictions]
+Curve = Mapping[Condition, Predictions]
 
 
 def cells(study: Study) -> list[Cell]:
@@ -131,6 +131,7 @@ def _section(protocol: str, ways: Mapping[Way, Predictions]) -> Section:
     )  # fmt: skip
     findings = [verdict(row, _called(row), "plain") for row in macro(differences)]
     findings.sort(key=lambda said: "cannot be told apart" in said)
+    tables = [one for one in tables if one.rows]
     return Section(NAME, title, QUESTION, findings, tables, [figure] if differences else [])
 
 
@@ -160,68 +161,74 @@ def _called(row: Row) -> str:
     return " with ".join(parts)
 
 
-def _curve_section(
-    protocol: str, curve: Mapping[Condition, Predictions], plain: Predictions | None
-) -> Section:
+def _curve_section(protocol: str, curve: Curve, plain: Predictions | None) -> Section:
     """Return UAR over the number of a speaker's clips that are known, and minus knowing none."""
     title = f"How much of a new voice: {TITLES[protocol]}"
     if not curve:
         missing = f"the curve under {protocol} is not measured yet: run the study again"
         return Section(NAME, title, QUESTION, notes=[missing])
-    name = f"{protocol}-curve"
-    kinds = {kind: _of_kind(curve, kind) for kind in (MIXED, NEUTRAL)}
-    rows = [
-        row
-        for kind, runs in kinds.items()
-        for condition, run in runs.items()
-        for row in score_rows(NAME, name, run, adapt=_by(kind), setting=condition.setting)
-    ]
     base = curve[NOTHING] if plain is None else plain
     against = "knowing no clip" if plain is None else "no adaptation"
-    gains = families(
-        [
-            row
-            for condition in CONDITIONS
-            for row in difference_rows(
-                NAME,
-                f"{name}-minus-plain",
-                base,
-                curve[condition],
-                adapt=_by(condition.kind),
-                setting=condition.setting,
-            )
-        ]
-    )
-    neutral = families(
-        [
-            row
-            for condition in CONDITIONS
-            if condition.kind == NEUTRAL and condition.clips is not None
-            for row in difference_rows(
-                NAME,
-                f"{name}-neutral-minus-mixed",
-                curve[Condition(MIXED, condition.clips)],
-                curve[condition],
-                adapt=_by(NEUTRAL),
-                setting=condition.setting,
-            )
-        ]
-    )
+    name = f"{protocol}-curve"
+    rows = _scores(curve, name)
+    gains = _gains(base, curve, f"{name}-minus-plain")
+    neutral = _neutral(curve, f"{name}-neutral-minus-mixed")
+    shown = ("corpus", "adapt", "setting")
     tables = [
         Table(name, "UAR by clips known", "Trained once; the clips known are among those scored.",
-              rows, ("corpus", "adapt", "setting")),
-        Table(f"{name}-minus-plain", f"Minus {against}", "p by Holm.", gains,
-              ("corpus", "adapt", "setting")),
+              rows, shown),
+        Table(f"{name}-minus-plain", f"Minus {against}", "p by Holm.", gains, shown),
         Table(f"{name}-neutral-minus-mixed", "Neutral clips minus as many of any emotion",
               "p by Holm.", neutral, ("corpus", "setting")),
     ]  # fmt: skip
     caption = "Unlabelled clips of every test speaker that standardise the features."
     figure = Figure(name, "curve", title, caption, list(macro(rows)), x="setting", series="adapt")
-    return Section(NAME, title, QUESTION, [*_enough(gains, against), *_kinds(neutral)],
-                   tables, [figure])  # fmt: skip
+    findings = [*_enough(gains, against), *_kinds(neutral)]
+    return Section(NAME, title, QUESTION, findings, tables, [figure])
 
 
-def _of_kind(curve: Mapping[Condition, Predictions], kind: str) -> dict[Condition, Predictions]:
+def _scores(curve: Curve, table: str) -> list[Row]:
+    return [
+        row
+        for kind in (MIXED, NEUTRAL)
+        for condition, run in _of_kind(curve, kind).items()
+        for row in score_rows(NAME, table, run, adapt=_by(kind), setting=condition.setting)
+    ]
+
+
+def _gains(base: Predictions, curve: Curve, table: str) -> list[Row]:
+    """Return what knowing clips brings beside a run without adaptation."""
+    return families(
+        [
+            row
+            for condition, run in curve.items()
+            for row in difference_rows(
+                NAME, table, base, run, adapt=_by(condition.kind), setting=condition.setting
+            )
+        ]
+    )
+
+
+def _neutral(curve: Curve, table: str) -> list[Row]:
+    """Return what neutral clips bring minus as many clips of any emotion."""
+    return families(
+        [
+            row
+            for condition, run in curve.items()
+            if condition.kind == NEUTRAL and condition.clips is not None
+            for row in difference_rows(
+                NAME,
+                table,
+                curve[Condition(MIXED, condition.clips)],
+                run,
+                adapt=_by(NEUTRAL),
+                setting=condition.setting,
+            )
+        ]
+    )
+
+
+def _of_kind(curve: Curve, kind: str) -> Curve:
     """Return the conditions of a kind; a curve begins where nothing is known, whatever its kind."""
     return {
         condition: run

@@ -2,9 +2,8 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-from accelerate import Accelerator
 
 from ser_generalize.benchmark.folder import PAGE
 from ser_generalize.benchmark.grid import FinishedRuns, Grid, make_grid, run_grid
@@ -19,7 +18,6 @@ from ser_generalize.benchmark.study import (
     write_study,
 )
 from ser_generalize.launch import in_step, processes
-from ser_generalize.reader import Reader
 
 MEASURED = "parts"  # what parts measure that is no cell, a folder each
 REPORT = "report"
@@ -33,19 +31,18 @@ def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool 
     on where it stopped. Raises InputError before anything is written.
     """
     with processes() as accelerator:
-        reader = Reader(accelerator.device)
-        study = in_step(lambda: open_study(asked, reader))
+        study = in_step(lambda: open_study(asked))
         names = [part.name for part in parts]
-        description = in_step(lambda: describe_study(study, names, reader))
+        description = in_step(lambda: describe_study(study, names))
         if in_step(lambda: check_out(out, description)) and not report_only:
             accelerator.print(f"benchmark: {out} is done already")
             return
-        grid = in_step(lambda: make_grid(study, parts, out, reader))
+        grid = in_step(lambda: make_grid(study, parts, out))
         first = accelerator.is_main_process
         in_step(lambda: write_study(out, description, finished=False) if first else None)
         if not report_only:
-            grid = run_grid(grid, reader, accelerator)
-            _measure(study, parts, out, accelerator)
+            grid = run_grid(grid, accelerator)
+            _measure(study, parts, out, first)
         if first:
             sections = make_sections(grid, parts, out)
             write_report(out / REPORT, study, sections)
@@ -54,13 +51,13 @@ def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool 
             print(f"\nbenchmark: the report is {out / REPORT / PAGE}")
 
 
-def _measure(study: Study, parts: Sequence[Part], out: Path, accelerator: Accelerator) -> None:
+def _measure(study: Study, parts: Sequence[Part], out: Path, first: bool) -> None:
     """Let every part measure what is no cell, in a folder of its own."""
     for part in parts:
-        folder = out / MEASURED / part.name
-        if part.together or accelerator.is_main_process:
-            part.measure(study, folder)
-        accelerator.wait_for_everyone()
+        if part.together or first:
+            in_step(partial(part.measure, study, out / MEASURED / part.name))
+        else:
+            in_step(lambda: None)
 
 
 def make_sections(grid: Grid, parts: Sequence[Part], out: Path) -> list[Section]:

@@ -19,11 +19,13 @@ from ser_generalize.benchmark.wording import (
     metric,
     number,
     probability,
+    setting_name,
     setting_number,
 )
 
 FIRST_SAID = ("protocol", "adapt", "label_set")  # without which no two numbers may be compared
 VALUE = "Value"  # the heading where metrics differ from line to line
+OFFSET = 1e12  # makes numbers positive that are sorted as text
 WIDEST = 9.0  # than any interval: none is sorted last
 
 
@@ -151,10 +153,12 @@ def _field_column(name: str) -> Column:
     return Column(FIELDS[name], lambda row: Cell(field_text(row, name), _natural(row, name)))
 
 
-def _natural(row: Row, name: str) -> str | float:
-    """Sort a setting by its number, so that 5 comes before 10."""
+def _natural(row: Row, name: str) -> str:
+    """Sort settings by what they set and then by its number, so that 5 comes before 10."""
     found = setting_number(row.setting) if name == "setting" else None
-    return field_text(row, name).lower() if found is None else found
+    if found is None:
+        return field_text(row, name).lower()
+    return f"{setting_name(row.setting)} {found + OFFSET:020.4f}"
 
 
 def _width(row: Row) -> float:

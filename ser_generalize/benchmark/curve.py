@@ -74,7 +74,7 @@ def cell_of(study: Study, protocol: str) -> Cell:
 
 def measure_curve(study: Study, folder: Path, protocol: str) -> None:
     """Train the heads of a protocol and write their predictions under every condition, at once."""
-    reader, cell = Reader(joined().device), cell_of(study, protocol)
+    reader, cell = study.reader, cell_of(study, protocol)
     where = folder / folder_name(cell, reader)
     if where.is_dir():
         return
@@ -93,7 +93,7 @@ def read_curve(study: Study, folder: Path, protocol: str) -> dict[Condition, Pre
     """Return what is measured of a protocol, nothing where it is not measured."""
     if not any(folder.glob(f"{protocol}-*")):
         return {}
-    where = folder / folder_name(cell_of(study, protocol), Reader(joined().device))
+    where = folder / folder_name(cell_of(study, protocol), study.reader)
     if not where.is_dir():
         return {}
     return {condition: read_predictions(where / condition.name) for condition in CONDITIONS}

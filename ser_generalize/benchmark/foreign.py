@@ -40,7 +40,7 @@ PROTOCOL = "trained on English clips, tested on other languages, speakers apart"
 OWN, ENGLISH, ADAPTED = "own", "english", "english-speaker"
 APART = ("speaker", "sha256")
 UNKNOWN = "und"  # the tag of a language that nobody named
-SAID = {OWN: "trained on the same language", ENGLISH: "trained on English"}
+SAID = {OWN: "the same language", ENGLISH: "English"}
 
 
 def cell_of(study: Study) -> Cell:
@@ -55,7 +55,7 @@ def measure_foreign(study: Study, folder: Path) -> None:
 
     Nothing is written where the dataset has no English or nothing else.
     """
-    reader, cell = Reader(joined().device), cell_of(study)
+    reader, cell = study.reader, cell_of(study)
     where = folder / f"{TABLE}-{folder_name(cell, reader)}"
     if where.is_dir() or not all(part.any() for part in _english_and_others(reader.data(cell))):
         return
@@ -97,17 +97,28 @@ def foreign_section(study: Study, folder: Path, part: str, question: str) -> Sec
         Table(f"{TABLE}-adapted-minus-plain", "What adaptation adds to English",
               "Paired by clip; p by Holm.", gains, ("corpus", "setting")),
     ]  # fmt: skip
-    figure = Figure(TABLE, "intervals", TITLE, "UAR of new speakers, with 95 % intervals.",
-                    [row for row in scores if row.corpus != MACRO_AVERAGE], x="setting",
-                    series="trained_on")  # fmt: skip
     findings = [*_findings(scores, lacks), *_gains(gains)]
-    return Section(part, TITLE, question, findings, [one for one in tables if one.rows], [figure])
+    return Section(part, TITLE, question, findings, [one for one in tables if one.rows],
+                   _figures(scores))  # fmt: skip
+
+
+def _figures(scores: Sequence[Row]) -> list[Figure]:
+    """Return UAR on every corpus, a figure per language."""
+    by_setting: dict[str, list[Row]] = {}
+    for row in scores:
+        if row.corpus != MACRO_AVERAGE:
+            by_setting.setdefault(row.setting, []).append(row)
+    return [
+        Figure(f"{TABLE}-{setting.removeprefix('language=')}", "intervals", f"{TITLE}: {setting}",
+               "UAR of new speakers, with 95 % intervals.", rows, series="trained_on")
+        for setting, rows in by_setting.items()
+    ]  # fmt: skip
 
 
 def _read(study: Study, folder: Path) -> dict[str, Predictions]:
     if not any(folder.glob(f"{TABLE}-*")):
         return {}
-    where = folder / f"{TABLE}-{folder_name(cell_of(study), Reader(joined().device))}"
+    where = folder / f"{TABLE}-{folder_name(cell_of(study), study.reader)}"
     names = [name for name in (ENGLISH, ADAPTED, OWN) if (where / name).is_dir()]
     return {name: read_predictions(where / name) for name in names}
 

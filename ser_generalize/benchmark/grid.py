@@ -85,14 +85,14 @@ class FinishedRuns(Mapping[Cell, Predictions]):
         return cell in self._folders
 
 
-def make_grid(study: Study, parts: Sequence[Part], out: Path, reader: Reader) -> Grid:
+def make_grid(study: Study, parts: Sequence[Part], out: Path) -> Grid:
     """Return the cells that some parts ask for; those that share clips come together."""
     cells = {study.explicit(cell) for part in parts for cell in part.cells(study)}
     folders, impossible = {}, {}
     for cell in sorted(cells, key=order):
         try:
             cell.check()
-            folders[cell] = out / RUNS / folder_name(cell, reader)
+            folders[cell] = out / RUNS / folder_name(cell, study.reader)
         except InputError as error:
             impossible[cell] = str(error)
     return Grid(study, folders, impossible)
@@ -120,12 +120,13 @@ def title(cell: Cell) -> str:
     return ", ".join([*said, *unusual, *cell.alternatives, *few, cell.embeddings.name])
 
 
-def run_grid(grid: Grid, reader: Reader, accelerator: Accelerator) -> Grid:
+def run_grid(grid: Grid, accelerator: Accelerator) -> Grid:
     """Train what is not finished, after saying how long that takes; return what then is.
 
     All processes of a launch take part. A cell over whose clips a protocol has no folds is found
     here: it is reported, and the others go on.
     """
+    reader = grid.study.reader
     costs, impossible = in_step(lambda: _costs(grid, reader))
     grid = Grid(grid.study, grid.folders, {**grid.impossible, **impossible})
     if not costs:

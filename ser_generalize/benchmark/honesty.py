@@ -17,12 +17,12 @@ from ser_generalize.benchmark.rows import (
     macro,
     score_rows,
     verdict,
+    where,
 )
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
 from ser_generalize.labels import ACTED, ALTERNATIVES, BURSTS_COUNT, CHOICES, FOUR, VOTES
-from ser_generalize.predictions import Predictions
-from ser_generalize.statistics import MACRO_AVERAGE
+from ser_generalize.predictions import Predictions, prediction_schema
 
 NAME = "honesty"
 QUESTION = "How much of a figure is the split, the sentences, the corpus or the labels?"
@@ -106,7 +106,7 @@ def _leak(splits: Mapping[str, Predictions]) -> Section:
     scores = score_rows(NAME, "random", splits["random"])
     caption = "Random folds over clips minus leave one speaker out, paired by clip."
     findings = [
-        f"a random split would have claimed {in_words(row)} points of UAR too many {_in(row)}"
+        f"a random split would have claimed {in_words(row)} points of UAR too many {where(row)}"
         for row in rows
         if is_clear(row) and row.value > 0
     ] or [verdict(row, "a random split", "leave one speaker out") for row in macro(rows)]
@@ -123,7 +123,8 @@ def _text(splits: Mapping[str, Predictions], texts: Mapping[str, Predictions]) -
     if "within" not in splits or not texts:
         return _nothing(TEXT, "no cell under text, or that under within, is finished")
     runs = list(texts.values())
-    table = pa.concat_tables([run.table.cast(runs[0].table.schema) for run in runs])
+    schema = prediction_schema(runs[0].about)
+    table = pa.concat_tables([run.table.cast(schema) for run in runs])
     rows = families(
         difference_rows(NAME, "text-leak", Predictions(runs[0].about, table), splits["within"])
     )
@@ -210,7 +211,7 @@ def _scored_on(run: Predictions, other: Predictions) -> Predictions:
     table = run.table.filter(pa.array([clip in truth for clip in run.column("clip_id")]))
     labels = [truth[clip] for clip in table.column("clip_id").to_pylist()]
     index = table.column_names.index("label")
-    table = table.set_column(index, table.schema.field(index), pa.array(labels))
+    table = table.set_column(index, "label", pa.array(labels))
     return Predictions(run.about, table)
 
 
@@ -247,10 +248,6 @@ def _maps(usual: Predictions | None, mapped: Mapping[str, Predictions]) -> Secti
 
 def _nothing(title: str, why: str) -> Section:
     return Section(NAME, title, QUESTION, notes=[why])
-
-
-def _in(row: Row) -> str:
-    return "in the macro-average" if row.corpus == MACRO_AVERAGE else f"on {row.corpus}"
 
 
 def measure(study: Study, folder: Path) -> None:

@@ -124,15 +124,14 @@ def _values(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def tested(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
-    """Return every corpus with the most clips and speakers that any number of it is of."""
-    names = sorted({row.corpus for row in rows} - {MACRO_AVERAGE, POOLED})
+    """Return every corpus with the most clips and speakers that any score of it is of."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.metric == "uar" and row.corpus not in (MACRO_AVERAGE, POOLED):
+            found.setdefault(row.corpus, []).append(row)
     return [
-        (
-            name,
-            max(row.clips for row in rows if row.corpus == name),
-            max(row.speakers for row in rows if row.corpus == name),
-        )
-        for name in names
+        (name, max(row.clips for row in held), max(row.speakers for row in held))
+        for name, held in sorted(found.items())
     ]
 
 

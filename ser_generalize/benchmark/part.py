@@ -1,13 +1,14 @@
 """A part of the study: a question, the cells that it needs, and what it makes of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ser_generalize.benchmark.sections import Section
 from ser_generalize.cell import DEFAULT_LANGUAGE, Cell
 from ser_generalize.predictions import Predictions
+from ser_generalize.reader import Reader
 
 BUDGET = 60.0
 
@@ -27,6 +28,7 @@ class Study:
     languages: tuple[str, ...] = (DEFAULT_LANGUAGE,)
     budget: float = BUDGET  # minutes that all training sets of corpora together may take
     notes: tuple[str, ...] = ()  # what was left out of the study, and why
+    reader: Reader = field(default_factory=Reader, compare=False, repr=False)  # all parts
 
     @property
     def store(self) -> Path:

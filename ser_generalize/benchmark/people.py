@@ -18,6 +18,7 @@ from ser_generalize.benchmark.rows import (
     is_clear,
     of_about,
     score_rows,
+    where,
 )
 from ser_generalize.benchmark.sections import DIFFERENCE, Figure, Row, Section, Table
 from ser_generalize.cell import Cell
@@ -228,10 +229,10 @@ def _row(
 def _findings(gaps: Sequence[Row]) -> Iterator[str]:
     """Yield every gap that is one, else that there is none to be seen."""
     clear = [row for row in gaps if is_clear(row)]
-    yield from (f"{row.setting} on {row.corpus}: {in_words(row)} points of UAR" for row in clear)
+    yield from (f"{row.setting} {where(row)}: {in_words(row)} points of UAR" for row in clear)
     settings = {row.setting for row in clear}
     for row in _widest([row for row in gaps if row.setting not in settings]):
-        yield f"{row.setting}: no gap that chance would not make, {in_words(row)} on {row.corpus}"
+        yield f"{row.setting}: no gap that chance would not make {where(row)}, {in_words(row)}"
 
 
 def _widest(rows: Sequence[Row]) -> Iterator[Row]:

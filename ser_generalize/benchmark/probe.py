@@ -19,7 +19,6 @@ from ser_generalize.cell import Cell, Data, read_features
 from ser_generalize.command import progress_bar
 from ser_generalize.experiment import CLIP_COLUMNS
 from ser_generalize.heads import LOGISTIC
-from ser_generalize.launch import joined
 from ser_generalize.logistic import train_logistic
 from ser_generalize.mixture import Mixture, Rows
 from ser_generalize.predictions import (
@@ -30,7 +29,6 @@ from ser_generalize.predictions import (
     read_predictions,
     write_predictions,
 )
-from ser_generalize.reader import Reader
 
 FOLDS = 5
 CLIPS = 400  # of a corpus at most: more would tell the same and take hours of the largest
@@ -47,7 +45,7 @@ def measure_probe(study: Study, folder: Path) -> None:
     """Train and test the probe, and write what it says of every clip; nothing of one corpus."""
     if len(study.corpora) < 2:
         return
-    reader, cell = Reader(joined().device), cell_of(study)
+    reader, cell = study.reader, cell_of(study)
     where = folder / f"probe-{folder_name(cell, reader)}"
     if not (where / FILE_NAME).is_file():
         write_predictions(where / FILE_NAME, _probe(cell, reader.data(cell)))
@@ -58,7 +56,7 @@ def read_probe(study: Study, folder: Path) -> Predictions | None:
     if not any(folder.glob("probe-*")):
         return None
     cell = cell_of(study)
-    where = folder / f"probe-{folder_name(cell, Reader(joined().device))}"
+    where = folder / f"probe-{folder_name(cell, study.reader)}"
     return read_predictions(where) if (where / FILE_NAME).is_file() else None
 
 

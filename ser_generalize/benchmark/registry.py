@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from ser_generalize.benchmark.adaptation import ADAPTATION
+from ser_generalize.benchmark.cost import COST
+from ser_generalize.benchmark.features import FEATURES
 from ser_generalize.benchmark.generalise import GENERALISE
 from ser_generalize.benchmark.honesty import HONESTY
 from ser_generalize.benchmark.paper import GRID
@@ -16,10 +18,12 @@ PARTS = {
     for part in (
         GRID,
         GENERALISE,
+        FEATURES,
         ADAPTATION,
         HONESTY,
         GROUPS,
         ROBUSTNESS,
+        COST,
     )
 }
 

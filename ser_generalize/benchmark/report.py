@@ -20,7 +20,7 @@ from ser_generalize.benchmark.methods import commands, tested
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.results import section_rows, write_rows
 from ser_generalize.benchmark.sections import ROW_SCHEMA, Figure, Section, Table
-from ser_generalize.benchmark.study_page import lead, study_page
+from ser_generalize.benchmark.study_page import as_sentence, lead, study_page, told
 from ser_generalize.benchmark.tables import latex, markdown
 from ser_generalize.command import progress_bar
 from ser_generalize.files import staged
@@ -87,8 +87,8 @@ def _card(study: Study, sections: Sequence[Section]) -> str:
     return render_card(
         "report.md.jinja",
         lead=lead(study, rows),
-        findings=best_findings(sections),
-        sections=sections,
+        findings=[as_sentence(found.text) for found in best_findings(sections)],
+        sections=[section for _, section in told(sections)],
         tested=tested(rows),
         commands=commands(study),
         columns=ROW_SCHEMA.names,

@@ -1,6 +1,7 @@
 """Robustness: what worse recordings cost a model that was trained on good ones."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,12 @@ def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
         scores += score_rows(NAME, "degraded", run, setting=name)
         costs += difference_rows(NAME, "degraded-minus-clean", plain, run, setting=name)
     costs = families(costs)
-    tables = [
+    tables, figures = _tables(scores, costs), [*_figures(scores, costs)]
+    return [Section(NAME, TITLE, QUESTION, _findings(costs), tables, figures, notes)]
+
+
+def _tables(scores: Sequence[Row], costs: Sequence[Row]) -> list[Table]:
+    return [
         Table("degraded", "UAR on worse recordings",
               "Trained on recordings as they are, tested on degraded ones.", scores,
               ("corpus", "setting")),
@@ -69,12 +75,28 @@ def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
               "The same heads and clips; paired by clip, tested over speakers; p by Holm.", costs,
               ("corpus", "setting")),
     ]  # fmt: skip
-    figure = Figure(
-        "degraded-minus-clean", "intervals", "What worse recordings cost",
-        "UAR on degraded recordings minus that on the same recordings as they are, with 95 % "
-        "intervals over speakers.", costs, x="setting", series="corpus",
-    )  # fmt: skip
-    return [Section(NAME, TITLE, QUESTION, _findings(costs), tables, [figure] * bool(costs), notes)]
+
+
+def _figures(scores: Sequence[Row], costs: Sequence[Row]) -> Iterator[Figure]:
+    """Yield what every degradation costs, and UAR over severity where a kind has several."""
+    if costs:
+        yield Figure(
+            "degraded-minus-clean", "intervals", "What worse recordings cost",
+            "UAR on degraded recordings minus that on the same recordings as they are, with 95 % "
+            "intervals over speakers.", costs, x="setting", series="corpus",
+        )  # fmt: skip
+    severities = Counter(_kind(row) for row in {row.setting: row for row in scores}.values())
+    graded = [row for row in scores if severities[_kind(row)] > 1]
+    if graded:
+        yield Figure(
+            "degraded", "curve", "UAR by severity",
+            "A panel per kind of degradation; the band is the 95 % interval over speakers.",
+            graded, x="setting", series="corpus",
+        )  # fmt: skip
+
+
+def _kind(row: Row) -> str:
+    return row.setting.partition(":")[0]
 
 
 def _absent(stores: dict[str, Path]) -> list[str]:
@@ -85,9 +107,9 @@ def _absent(stores: dict[str, Path]) -> list[str]:
 def _findings(costs: Sequence[Row]) -> list[str]:
     """Return what costs most and what costs nothing for sure, in sentences."""
     rows = sorted(macro(costs), key=lambda row: row.value)
-    clear = [row for row in rows if is_clear(row)]
-    said = [f"{row.setting} costs most: {in_words(row)} points" for row in clear[:1]]
-    said += [f"{row.setting} costs {in_words(row)} points" for row in clear[1:3] if row.value < 0]
+    worse = [row for row in rows if is_clear(row) and row.value < 0]
+    said = [f"{row.setting} costs most: {in_words(row)} points" for row in worse[:1]]
+    said += [f"{row.setting} costs {in_words(row)} points" for row in worse[1:3]]
     harmless = [row.setting for row in rows if not is_clear(row)]
     if harmless:
         said.append(f"not to be told apart from recordings as they are: {', '.join(harmless)}")

@@ -226,17 +226,19 @@ def is_clear(row: Row) -> bool:
 
 def verdict(row: Row, second: str, first: str) -> str:
     """Return a sentence on `second` minus `first`: better, worse or not to be told apart."""
-    where = {
-        MACRO_AVERAGE: "in the macro-average over corpora",
-        POOLED: "over all clips pooled",
-    }.get(row.corpus, f"on {row.corpus}")
     if row.low is None:
         said = f"too few speakers to tell {second} from {first}"
     elif is_clear(row):
         said = f"{second} {'beat' if row.value > 0 else 'fell behind'} {first}"
     else:
         said = f"{second} and {first} cannot be told apart"
-    return f"{said} {where}: {in_words(row)} points"
+    return f"{said} {where(row)}: {in_words(row)} points"
+
+
+def where(row: Row) -> str:
+    """Return where a row was measured, for a sentence."""
+    averages = {MACRO_AVERAGE: "in the macro-average over corpora", POOLED: "over all clips pooled"}
+    return averages.get(row.corpus, f"on {row.corpus}")
 
 
 def _p(row: Row) -> float | None:

@@ -34,14 +34,14 @@ class Asked:
     budget: float = BUDGET
 
 
-def open_study(asked: Asked, reader: Reader) -> Study:
+def open_study(asked: Asked) -> Study:
     """Return the study of what was asked, without the corpora that can take no part in it.
 
     A corpus takes part that has two known speakers and two classes in the label set `four`. Raises
     InputError for a name or number that means nothing, a dataset or store that cannot be read, and
     where no corpus is left.
     """
-    cell = _first_cell(asked)
+    cell, reader = _first_cell(asked), Reader()
     if not (math.isfinite(asked.budget) and asked.budget >= 0):
         raise InputError(f"--budget {asked.budget} is no number of minutes; give 0 or more")
     stores = tuple(find_store(name) for name in asked.embeddings)
@@ -68,6 +68,7 @@ def open_study(asked: Asked, reader: Reader) -> Study:
         languages=cell.languages,
         budget=asked.budget,
         notes=(*data.notes, *notes),
+        reader=reader,
     )
 
 
@@ -100,13 +101,13 @@ def _why_not(data: Data, corpus: str) -> str:
     return ""
 
 
-def describe_study(study: Study, parts: Sequence[str], reader: Reader) -> dict[str, Any]:
+def describe_study(study: Study, parts: Sequence[str]) -> dict[str, Any]:
     """Return what was asked in full: equal descriptions give equal reports."""
     stores = [read_manifest(store)[0] for store in study.embeddings]
     return {
         "version": __version__,
         "dataset": study.dataset,
-        "fingerprint": fingerprint(reader.clips(study.dataset, study.corpora)),
+        "fingerprint": fingerprint(study.reader.clips(study.dataset, study.corpora)),
         "corpora": list(study.corpora),
         "languages": list(study.languages),
         "embeddings": [str(store) for store in study.embeddings],

@@ -26,7 +26,6 @@ from ser_generalize.files import staged, write_text
 from ser_generalize.groups import Material, Task, group_size, train_jobs
 from ser_generalize.launch import in_step, joined, single_threads
 from ser_generalize.protocols import UNION, Fold
-from ser_generalize.reader import Reader
 
 PLAN = "plan.json"
 SCHEMA = pa.schema(
@@ -59,10 +58,10 @@ def cell_of(study: Study) -> Cell:
     return study.cell(protocol="loco", train_on=UNION, seeds=1)
 
 
-def folder_of(study: Study, folder: Path, reader: Reader) -> Path:
+def folder_of(study: Study, folder: Path) -> Path:
     """Name the folder by its content, as those of cells are."""
     cell = cell_of(study)
-    text = json.dumps(describe(cell, reader.data(cell)), sort_keys=True)
+    text = json.dumps(describe(cell, study.reader.data(cell)), sort_keys=True)
     return folder / f"sets-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -71,8 +70,8 @@ def train_sets(study: Study, folder: Path) -> None:
     if len(study.corpora) < 2:
         return
     accelerator = joined()
-    reader, cell = Reader(accelerator.device), cell_of(study)
-    where = in_step(lambda: folder_of(study, folder, reader))
+    reader, cell = study.reader, cell_of(study)
+    where = in_step(lambda: folder_of(study, folder))
     plan = read_plan(study, where)
     if plan is not None and len(done_sets(where)) >= len(plan.sets):
         return

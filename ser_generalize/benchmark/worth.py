@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.rows import estimated, in_words
 from ser_generalize.benchmark.sections import DIFFERENCE, SCORE, Figure, Row, Section, Table
@@ -20,7 +18,6 @@ from ser_generalize.benchmark.subsets import (
     read_plan,
 )
 from ser_generalize.protocols import UNION
-from ser_generalize.reader import Reader
 from ser_generalize.statistics import MACRO_AVERAGE, difference_estimate, score_estimate
 from ser_generalize.summary import points
 
@@ -32,14 +29,13 @@ ENOUGH = 0.01  # of UAR: with so little to gain, more corpora are not worth thei
 
 def worth_section(study: Study, folder: Path, part: str) -> Section:
     """Return the curve over numbers of corpora and their Shapley values, or what is missing."""
-    reader = Reader(torch.device("cpu"))
-    where = folder_of(study, folder, reader)
+    where = folder_of(study, folder)
     plan = read_plan(study, where)
     done = len(done_sets(where)) if plan is not None else 0
     if plan is None or done < len(plan.sets) or not plan.sets:
         return Section(part, TITLE, QUESTION, notes=[_why_not(study, plan, done)])
     games = read_games(study, plan, where)
-    said = {**_said(study, reader), "part": part}
+    said = {**_said(study), "part": part}
     worth, curve = _worth(study, games, said), _curve(study, games, said)
     total = sorted(
         (row for row in worth if row.corpus == MACRO_AVERAGE), key=lambda row: -row.value
@@ -105,10 +101,10 @@ def _why_not(study: Study, plan: Plan | None, done: int) -> str:
     return f"{done:,} of {len(plan.sets):,} sets of corpora are trained on: run the study again"
 
 
-def _said(study: Study, reader: Reader) -> dict[str, Any]:
+def _said(study: Study) -> dict[str, Any]:
     """Return what all rows have in common."""
     cell = cell_of(study)
-    store = reader.data(cell).store
+    store = study.reader.data(cell).store
     return {
         "protocol": cell.protocol,
         "label_set": cell.labels,

@@ -18,9 +18,9 @@ def load_encoder(name: str, settings: Settings | None = None, device: str | None
     """Load a frozen encoder by folder or Hub id; never a pickle, never code from the checkpoint.
 
     A folder is in the `transformers` layout or of faster-whisper; "offline" is the packaged
-    whisper-tiny.en, "eGeMAPSv02" is openSMILE, "logmel" needs no weights. `device` is torch's name of it, by default a GPU
-    where there is one. Raises InputError where the name leads to no encoder, or the settings are
-    not possible with it here.
+    whisper-tiny.en, "eGeMAPSv02" is openSMILE, "logmel" needs no weights. `device` is torch's name
+    of it, by default a GPU where there is one. Raises InputError where the name leads to no
+    encoder, or the settings are not possible with it here.
     """
     settings, place = settings or Settings(), find_device(device)
     one_of("window", settings.window, WINDOWS)

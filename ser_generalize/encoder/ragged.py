@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 # Frames of a clip up to which a CPU keeps the scores of bf16 attention in its cache; then two plain
 # products are twice as fast as torch's fused kernel.
 IN_CACHE = 500
+LEAST = 1e-12  # variance; its root is far below what a store's float16 tells apart
 
 
 class Ragged:
@@ -71,7 +72,8 @@ def pool_padded(rows: Tensor, inside: Tensor) -> Tensor:
     count = inside.sum(dim=1, keepdim=True)
     mean = (rows * inside).sum(dim=1, keepdim=True) / count
     variance = ((rows - mean).square_() * inside).sum(dim=1, keepdim=True) / count
-    return torch.cat([mean, variance.sqrt_()], dim=1)
+    # The slope of a root at 0 is infinite: a clip of one frame would make all gradients NaN.
+    return torch.cat([mean, variance.clamp(min=LEAST).sqrt()], dim=1)
 
 
 def _attention(split: Tensor, mask: Tensor | None = None) -> Tensor:

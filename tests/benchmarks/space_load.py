@@ -36,6 +36,7 @@ from ser_generalize.checkpoint import load_checkpoint  # noqa: E402
 
 SECONDS = 3.0
 CLIENTS = 50
+FEW = 4  # clients, while memory is watched
 TOLERANCE = 1e-3  # of a probability: batches of other sizes round otherwise
 PATIENCE = 120.0  # seconds until the page is there
 
@@ -97,21 +98,31 @@ def timed(call: Any, times: int) -> list[float]:
     return durations
 
 
-def crowd(client: Client, clips: list[Path], right: list[dict[str, float]]) -> tuple[int, float]:
+def crowd(url: str, clips: list[Path], right: list[dict[str, float]]) -> tuple[int, float]:
     """Ask with many clients at once; return how many wrong answers came, and the seconds."""
+    clients = [Client(url, verbose=False) for _ in range(CLIENTS)]
     asked = [number % len(clips) for number in range(CLIENTS)]
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        found = list(pool.map(lambda number: ask(client, clips[number]), asked))
+        found = list(pool.map(ask, clients, [clips[number] for number in asked]))
     took = time.perf_counter() - started
     wrong = sum(
-        any(
-            abs(answer["probabilities"][name] - chance) > TOLERANCE
-            for name, chance in pairs.items()
-        )
-        for answer, pairs in zip(found, (right[number] for number in asked), strict=True)
+        abs(answer["probabilities"][name] - chance) > TOLERANCE
+        for answer, number in zip(found, asked, strict=True)
+        for name, chance in right[number].items()
     )
     return wrong, took
+
+
+def watch(url: str, process: int, clips: list[Path], requests: int) -> Iterator[float]:
+    """Yield the server's memory before and after every tenth of many requests."""
+    clients = [Client(url, verbose=False) for _ in range(FEW)]
+    yield memory(process)
+    with ThreadPoolExecutor(FEW) as pool:
+        for _ in range(10):
+            for number in range(0, requests // 10, FEW):
+                list(pool.map(ask, clients, [clips[number % len(clips)]] * FEW))
+            yield memory(process)
 
 
 def main() -> None:
@@ -139,13 +150,9 @@ def main() -> None:
                 f"{1000 * median(through):.0f} ms through the endpoint (median; 95 of 100 under "
                 f"{1000 * quantiles(through, n=20)[-1]:.0f} ms), {share:.1f} times"
             )
-            wrong, took = crowd(client, clips, right)
+            wrong, took = crowd(url, clips, right)
             print(f"{CLIENTS} clients at once: {wrong} wrong, {took:.1f} s for all")
-            held = [memory(process)]
-            for _ in range(10):
-                for number in range(arguments.requests // 10):
-                    ask(client, clips[number % len(clips)])
-                held.append(memory(process))
+            held = watch(url, process, clips, arguments.requests)
             steps = ", ".join(f"{one:.0f}" for one in held)
             print(f"memory over {arguments.requests} requests, MiB: {steps}")
 

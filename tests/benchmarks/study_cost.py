@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from accelerate import Accelerator
 
 from ser_generalize.benchmark.grid import make_grid, run_grid
@@ -97,19 +96,18 @@ def first(samplers: int) -> Part:
 
 def run(asked: Asked, part: Part, out: Path, accelerator: Accelerator) -> float:
     """Return the seconds that the cells of a part take."""
-    reader = Reader(accelerator.device)
-    grid = make_grid(open_study(asked, reader), [part], out, reader)
+    grid = make_grid(open_study(asked), [part], out)
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        run_grid(grid, reader, accelerator)
+        run_grid(grid, accelerator)
     return time.perf_counter() - start
 
 
 def union(folder: Path, head: str, shape: tuple[int, int]) -> None:
     """Print what the parts have to train over the whole union, each cell once."""
     data, store = fabricate(folder / "data", UNION), embed(folder / "store", UNION, shape)
-    reader = Reader(torch.device("cpu"))
-    study = open_study(Asked(str(data), [str(store)], head=head), reader)
+    study = open_study(Asked(str(data), [str(store)], head=head))
+    reader = study.reader
     rate = rate_of(folder / "trial", head, shape)
     print(f"the union: a trial trains on {rate:,.0f} clips a second")
     counted: set[Cell] = set()
@@ -144,10 +142,8 @@ def rate_of(folder: Path, head: str, shape: tuple[int, int]) -> float:
     sizes = {"a": (4, 160), "b": (4, 160)}
     data = fabricate(folder / "data", sizes)
     store = embed(folder / "store", sizes, shape, with_values=True)
-    accelerator = joined()
-    reader = Reader(accelerator.device)
-    study = open_study(Asked(str(data), [str(store)], head=head), reader)
-    return clips_per_second(reader.material(study.cell()), accelerator)
+    study = open_study(Asked(str(data), [str(store)], head=head))
+    return clips_per_second(study.reader.material(study.cell()), joined())
 
 
 def fabricate(folder: Path, sizes: Sizes) -> Path:
