@@ -11,8 +11,8 @@ class TuneRecipe:
     """How an encoder and its head are fine-tuned together.
 
     The head comes trained, on the same clips: what is left to learn lies in the encoder, which has
-    to move little for it. Adam's steps are as large whatever the gradient is, so the rates are a
-    fraction of the common 2e-5, and a block learns the more slowly the nearer it is to the input.
+    to move little for it. So the head learns slowly, and a block the more slowly the nearer it is
+    to the input. The encoder's rates were chosen by validation speakers among RAVDESS actors 01-06.
     """
 
     learning_rate: float  # of the encoder's last block, or of the adapters in it
@@ -35,4 +35,4 @@ class TuneRecipe:
         return min((step + 1) / rising, (steps - step) / max(1, steps - rising))
 
 
-RECIPES = {FULL: TuneRecipe(learning_rate=5e-6), LORA: TuneRecipe(learning_rate=1e-4)}
+RECIPES = {FULL: TuneRecipe(learning_rate=3e-5), LORA: TuneRecipe(learning_rate=1e-3)}
