@@ -82,7 +82,8 @@ def start(store, killed_at=None):
         if next(calls) == killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.setprofile(count)
+    if killed_at is not None or store.name == "counted":  # it is slow
+        sys.setprofile(count)
     try:
         embed(data, encoder, store)
         code = 0

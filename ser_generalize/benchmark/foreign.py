@@ -247,10 +247,14 @@ def _findings(scores: Sequence[Row], lacks: Sequence[Row]) -> Iterator[str]:
             )
     for row in lacks:
         if row.corpus != MACRO_AVERAGE:
-            yield f"{row.setting}: {verdict(row, 'English', 'the own language')}"
+            yield f"{_tested(row)}: {verdict(row, 'training on English', 'on its own language')}"
+
+
+def _tested(row: Row) -> str:
+    return f"tested in {row.setting.removeprefix('language=')}"
 
 
 def _gains(gains: Sequence[Row]) -> Iterator[str]:
     for row in gains:
         if row.corpus != MACRO_AVERAGE:
-            yield f"{row.setting}: {verdict(row, 'English, speaker-adapted,', 'plain English')}"
+            yield f"{_tested(row)}: {verdict(row, 'English, speaker-adapted,', 'plain English')}"

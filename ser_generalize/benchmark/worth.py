@@ -199,6 +199,8 @@ def _enough(games: Mapping[str, Game], curve: Sequence[Row]) -> Iterator[str]:
 
 def _best(rows: Sequence[Row]) -> Iterator[str]:
     ordered = sorted(rows, key=lambda row: -row.value)
+    if len(ordered) < 3:
+        return  # each is only worth what the other makes of it
     for word, row in (("most", ordered[0]), ("least", ordered[-1])):
         yield f"{row.trained_on} is worth the {word}: {in_words(row)} points of UAR (Shapley)"
 
