@@ -226,7 +226,7 @@ class Data:
     def domains(self, by: str) -> NDArray[np.object_]:
         """Return whose statistics count for every clip and then every other one, see `adapt`."""
         corpora, speakers = (
-            np.array([*self.clips[name], *self.others[name]], dtype=object)
+            np.array([*self.column(name), *self.others[name]], dtype=object)
             for name in ("corpus", "speaker")
         )
         return domains(by, corpora, speakers)
@@ -279,7 +279,7 @@ def read_features(cell: Cell, data: Data) -> heads.Features:
     Raises InputError where a store lacks a clip, a layer or a statistic, or holds a clip for other
     audio.
     """
-    ids, hashes = ([*data.clips[name], *data.others[name]] for name in ("clip_id", "sha256"))
+    ids, hashes = ([*data.column(name), *data.others[name]] for name in ("clip_id", "sha256"))
     layers, known = cell.layers or None, len(data.clips)
     key, values = read_embeddings(cell.embeddings, ids, hashes, layers)
     if cell.test_embeddings:
@@ -346,7 +346,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
     return {
         "version": __version__,
         "dataset": data.fingerprint,
-        "corpora": sorted(set(data.clips["corpus"])),
+        "corpora": sorted(set(data.column("corpus"))),
         "encoder": data.store.encoder,
         "encoder_revision": data.store.revision,
         "window": data.store.window,

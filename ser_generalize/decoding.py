@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -86,7 +87,15 @@ class Decoders:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process ever held, in GiB."""
+    """Return the most memory that this process ever held, in GiB, without what its parent held.
+
+    On Linux `getrusage` counts the memory of the parent that started it; the kernel's high-water
+    mark does not.
+    """
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20  # of kB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
 

@@ -121,11 +121,13 @@ def _fit(
     material = Material(cell, final.data, features, find_device(None))
     rows = np.arange(len(final.data.labels))
     task = Task(0, Fold(EVERYBODY, train=rows, test=rows[:0]), SEED)
+    job, _ = material.job(task)
     recipe = replace(cell.recipe, until=run.about.epochs)
     if not run.about.tune_epochs:
-        return make_model(config, final.encoder, train_head(material, task, recipe).parameters)
+        return make_model(config, final.encoder, train_head(material, job, recipe).parameters)
     tuner = make_tuner(material, setup, folder / EVERYBODY)
-    tuning, _ = tuner.tune(task, replace(cell.tune_recipe, until=run.about.tune_epochs), recipe)
+    tuned = replace(cell.tune_recipe, until=run.about.tune_epochs)
+    tuning, _ = tuner.tune(task, job, tuned, recipe)
     model = merged(tuning.model.cpu())
     model.config = config
     tuner.finish(task, tuning)
@@ -174,7 +176,7 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "tune": cell.tune,
         "tune_epochs": run.about.tune_epochs,
         "error_rate": final.rate,
-        "corpora": {name: _held(data, name) for name in sorted(set(data.clips["corpus"]))},
+        "corpora": {name: _held(data, name) for name in sorted(set(data.column("corpus")))},
     }
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ser_generalize.clips import Clips
 from ser_generalize.decoding import Audio, Decoded, Decoders
+from ser_generalize.degradation import parse_degradation
 from ser_generalize.embeddings import ClipRow, Embeddings, StoreKey, add_shard
 from ser_generalize.encoder import Encoder, batches
 from ser_generalize.encoder.memory import WithinMemory
@@ -92,9 +93,10 @@ class Pipeline:
     def _batches(
         self, clips: Clips, shards: Iterable[Sequence[ClipRow]]
     ) -> Iterator[tuple[Batch, list[Audio]]]:
+        heard_as = parse_degradation(self.key.degradation).samples
         for shard in shards:
             audio = clips.read(shard)
-            lengths = [round(clip.duration * SAMPLING_RATE) for clip in shard]
+            lengths = [heard_as(round(clip.duration * SAMPLING_RATE)) for clip in shard]
             for cut in batches(self.encoder, lengths):
                 batch = Batch(list(shard[cut]), completes=cut.stop == len(shard))
                 ids = [clip.clip_id for clip in batch.clips]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from make_dataset import Row, change_dataset
 from make_store import write_corpora
-from test_train import wait_for
+from watching import count_calls, wait_for
 
 from ser_generalize import benchmark, groups, reader, report, train
 from ser_generalize.benchmark import answer, grid, subsets
@@ -156,17 +156,6 @@ def test_the_dataset_is_read_once_and_embeddings_once_for_cells_of_the_same_clip
     # The other part wants two of these cells: one is the same by content, whoever asked.
     benchmark.main(arguments(three, out))
     assert f"benchmark: {CELLS - 2} cells to train (2 are done)" in capsys.readouterr().out
-
-
-def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
-    calls, original = [], getattr(module, name)
-
-    def counted(*given: Any) -> Any:
-        calls.append(given)
-        return original(*given)
-
-    monkeypatch.setattr(module, name, counted)
-    return calls
 
 
 def test_a_killed_study_goes_on_and_what_is_missing_is_said(

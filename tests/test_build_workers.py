@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from make_trees import raw, record, rows, skipped, snapshot
+from watching import wait_for
 
 from dataset_scripts import parts, workers
 from dataset_scripts.build import build, main
@@ -67,13 +67,6 @@ def start(source: Path, out: Path) -> "subprocess.Popen[str]":
 
 def finished(out: Path) -> list[Path]:
     return list((out / ".ravdess.parts").glob("[!.]*.clips"))
-
-
-def wait_for(happened: Callable[[], object]) -> None:
-    patience = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < patience
-        time.sleep(0.002)
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(

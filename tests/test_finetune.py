@@ -12,7 +12,8 @@ import torch
 from make_checkpoint import random_head
 from make_dataset import change_dataset
 from make_tuning import CPU
-from test_train import launch, wait_for
+from test_train import launch
+from watching import wait_for
 
 from ser_generalize import train
 from ser_generalize.audio import decode_clip

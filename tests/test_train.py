@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from make_dataset import change_dataset, rows_of
 from make_store import embeddings, write_store, write_two_corpora
 from threadpoolctl import threadpool_info
+from watching import count_calls, wait_for
 
 from ser_generalize import experiment, groups, train
 from ser_generalize.command import run_command
@@ -302,24 +302,6 @@ def test_a_run_goes_on_with_other_cores_as_well(
     found, whole = (read_predictions(run) for run in (tmp_path / "run", smote))
     np.testing.assert_allclose(found.probabilities(), whole.probabilities(), atol=1e-6)
     assert found.table["fold"].equals(whole.table["fold"])
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
-    calls, original = [], getattr(module, name)
-
-    def counted(*given: Any) -> Any:
-        calls.append(given)
-        return original(*given)
-
-    monkeypatch.setattr(module, name, counted)
-    return calls
 
 
 def test_ctrl_c_ends_the_folds_in_training_and_leaves_the_others(

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's or httpx2's
 
+from ser_generalize.benchmark.folder import RESULTS
 from ser_generalize.benchmark.sections import DIFFERENCE, POOLED, ROW_SCHEMA, SCORE, Row
 from ser_generalize.errors import InputError, listing, silenced
 from ser_generalize.hub import is_hub_id
@@ -23,7 +24,6 @@ from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import EACH, UNION
 from ser_generalize.statistics import MACRO_AVERAGE
 
-FILE_NAME = "results.parquet"
 MOST_ROWS = 1_000_000  # the study of every subset of eleven corpora has some 30,000
 LOSO, CROSS, RANDOM = "loso", "cross", "random"
 ALL = ""  # of a menu: whatever it is
@@ -110,16 +110,16 @@ def find_report(source: str) -> Path:
     Raises InputError where there is none.
     """
     if Path(source).is_dir() or not is_hub_id(source):
-        file = Path(source) / FILE_NAME
+        file = Path(source) / RESULTS
         if not file.is_file():
-            raise InputError(f"the report's folder holds no {FILE_NAME}")
+            raise InputError(f"the report's folder holds no {RESULTS}")
         return file
     try:
         with silenced("huggingface_hub"):
-            return Path(hf_hub_download(source, FILE_NAME, repo_type="dataset"))
+            return Path(hf_hub_download(source, RESULTS, repo_type="dataset"))
     except (HTTPError, OSError, ValueError) as error:
         raise InputError(
-            f"the Hub does not give {FILE_NAME} of the dataset {source}: it is missing, private or "
+            f"the Hub does not give {RESULTS} of the dataset {source}: it is missing, private or "
             f"out of reach ({type(error).__name__})"
         ) from error
 
@@ -171,7 +171,7 @@ def _filled(table: pa.Table) -> pa.Table:
 
 
 def _foreign(reason: str) -> InputError:
-    return InputError(f"the file {FILE_NAME} is no report of this package: {reason}")
+    return InputError(f"the file {RESULTS} is no report of this package: {reason}")
 
 
 def scores(rows: Iterable[Row], choice: Choice, protocol: str) -> list[Row]:

@@ -135,20 +135,8 @@ def measure_encoder(key: StoreKey, device: str) -> Cost:
         gflop=_gflop(encoder, wave),
         latency=1000 * latency,
         throughput=CLIPS * SECONDS / together,
-        memory=torch.cuda.max_memory_allocated() / 2**30 if gpu else _own_peak(),
+        memory=torch.cuda.max_memory_allocated() / 2**30 if gpu else peak_memory(),
     )
-
-
-def _own_peak() -> float:
-    """Return the most memory that this process held, in GiB, without what its parent held.
-
-    On Linux `getrusage` counts the memory of the parent that started it; the kernel's high-water
-    mark does not.
-    """
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    marks = [int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM:")]  # kB
-    return marks[0] if marks else peak_memory()
 
 
 def _source(key: StoreKey) -> str:

@@ -30,7 +30,7 @@ from ser_generalize.heads import Parameters, parse_head
 from ser_generalize.mixture import Rows
 from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.run import FoldResult
-from ser_generalize.training import Recipe, Trained, train
+from ser_generalize.training import Job, Recipe, Trained, train
 from ser_generalize.tuning.loop import Execution, Part, Progress, Samples, Tuning, Waves
 from ser_generalize.tuning.model import make_tunable
 from ser_generalize.tuning.recipe import LORA, NO_TUNING, TuneRecipe
@@ -116,12 +116,16 @@ class Tuner:
         return [self._result(task, on_epoch) for task in tasks]
 
     def tune(
-        self, task: Task, recipe: TuneRecipe, head: Recipe, on_epoch: OnEpoch = lambda _: None
+        self,
+        task: Task,
+        job: Job,
+        recipe: TuneRecipe,
+        head: Recipe,
+        on_epoch: OnEpoch = lambda _: None,
     ) -> tuple[Tuning, Trained]:
         """Fine-tune a fold's model, up to its best epoch; return it and what it started from."""
-        start = train_head(self.material, task, head)
         material, setup, seed = self.material, self.setup, task.own_seed
-        job, _ = material.job(task)
+        start = train_head(material, job, head)
         model = make_tunable(
             self.make_model(start.parameters), material.cell.tune, recipe.rank, seed
         )
@@ -153,8 +157,8 @@ class Tuner:
         cell, data = material.cell, material.data
         if len(np.unique(data.labels[material.train_rows(task.fold)])) < 2:
             return train_group(material, [task], on_epoch)[0]  # nothing to learn
-        tuning, start = self.tune(task, cell.tune_recipe, cell.recipe, on_epoch)
-        _, sampling = material.job(task)
+        job, sampling = material.job(task)
+        tuning, start = self.tune(task, job, cell.tune_recipe, cell.recipe, on_epoch)
         temperature, epoch = tuning.temperature(), tuning.progress.best_epoch
         result = FoldResult(
             task.fold.name,
@@ -199,10 +203,9 @@ def make_tuner(
     )
 
 
-def train_head(material: Material, task: Task, recipe: Recipe) -> Trained:
-    """Train a task's head on its frozen embeddings, as without fine-tuning."""
+def train_head(material: Material, job: Job, recipe: Recipe) -> Trained:
+    """Train a head on its frozen embeddings, as without fine-tuning."""
     cell, data = material.cell, material.data
-    job, _ = material.job(task)
     hidden, classes = parse_head(cell.head) or (), len(data.classes)
     (head,) = train(
         material.on_device, data.labels, [job], hidden, classes, recipe,
