@@ -17,7 +17,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize import configuration, modeling
 from ser_generalize.configuration import SerConfig
 from ser_generalize.embeddings import StoreKey
-from ser_generalize.encoder import mel, ragged
+from ser_generalize.encoder import mel, ragged, silence
 from ser_generalize.encoder.checkpoint import (
     OFFLINE,
     OFFLINE_NAME,
@@ -26,6 +26,8 @@ from ser_generalize.encoder.checkpoint import (
     why_not_given,
 )
 from ser_generalize.encoder.functionals import EGEMAPS
+from ser_generalize.encoder.interface import SHORT
+from ser_generalize.encoder.silence import remember
 from ser_generalize.encoder.spectrum import LOG_MEL
 from ser_generalize.encoder.whisper import FIXED, SIZES
 from ser_generalize.errors import InputError, silenced
@@ -36,7 +38,13 @@ from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.schema import SAMPLING_RATE
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-CODE = (configuration, modeling, mel, ragged)  # what a checkpoint carries to run without us
+CODE = (
+    configuration,
+    modeling,
+    mel,
+    ragged,
+    silence,
+)  # what a checkpoint carries to run without us
 AUTO_MAP = {
     "AutoConfig": "configuration.SerConfig",
     "AutoModelForAudioClassification": "modeling.SerForAudioClassification",
@@ -72,7 +80,10 @@ def make_model(
     config: SerConfig, encoder: WhisperEncoder, head: Parameters
 ) -> SerForAudioClassification:
     """Join an encoder and the arrays of a trained head with the scaler it was trained under."""
+    remembered = remember(encoder, max(config.layers)) if config.window == SHORT else None
+    config.silence = remembered.sizes if remembered else None
     model = SerForAudioClassification(config)
+    model.silence = remembered
     model.encoder.load_state_dict(encoder.state_dict())
     model.head.load_state_dict({name: torch.from_numpy(array) for name, array in head.items()})
     return model.eval()
@@ -118,7 +129,8 @@ def with_own_head(model: SerForAudioClassification) -> SerForAudioClassification
     """Return a model whose head can be changed without the other's, over the same encoder."""
     with torch.device("meta"):
         twin = SerForAudioClassification(model.config)
-    twin.encoder, twin.head = model.encoder, deepcopy(model.head)
+    twin.encoder, twin.silence = model.encoder, model.silence
+    twin.head = deepcopy(model.head)
     return twin.eval().requires_grad_(False)
 
 

@@ -10,7 +10,8 @@ class SerConfig(PreTrainedConfig):
 
     `whisper` are the encoder's sizes, by the names of WhisperConfig; `layers` those of its hidden
     states that the head sees, as `transformers` numbers them; `window` is "short" (as long as the
-    clip, and `margin` seconds of silence) or "30s". `hidden_sizes` are the head's. Logits are
+    clip, with the silence behind it remembered in tables of the sizes that `silence` says), "cut"
+    (with `margin` seconds of that silence) or "30s". `hidden_sizes` are the head's. Logits are
     divided by `calibration`, the temperature that fits the scores of speakers never trained on. A
     clip whose highest probability is below `abstain_below` is better left unanswered; None where
     no threshold kept the errors of those speakers under the rate asked for. `training` says of the
@@ -25,6 +26,7 @@ class SerConfig(PreTrainedConfig):
         layers: list[int] | None = None,
         window: str = "short",
         margin: float = 0.0,
+        silence: dict[str, int] | None = None,
         hidden_sizes: list[int] | None = None,
         calibration: float = 1.0,  # not "temperature": that is taken for one of text generation
         abstain_below: float | None = None,
@@ -35,6 +37,7 @@ class SerConfig(PreTrainedConfig):
         self.layers = list(layers or [0])
         self.window = window
         self.margin = margin
+        self.silence = silence
         self.hidden_sizes = list(hidden_sizes or [])
         self.calibration = calibration
         self.abstain_below = abstain_below

@@ -58,9 +58,10 @@ def parser() -> CommandParser:
     add(
         "--window",
         default="short",
-        help="short: as long as the clip (default); 30s: padded, the stock computation",
+        help="short: as long as the clip, the silence behind it remembered (default); cut: without "
+        "that silence, faster and less accurate; 30s: padded, the stock computation",
     )
-    add("--margin", type=float, metavar="S", help="seconds of silence after a clip, if short")
+    add("--margin", type=float, metavar="S", help="seconds of silence behind a clip, if cut")
     add("--layers", type=int, nargs="+", metavar="N", help="only these layers (default: all)")
     add("--dtype", help="fp32, bf16 or fp16 (default: the fastest that the device is good at)")
     add(

@@ -129,6 +129,7 @@ def _fit(
     tuned = replace(cell.tune_recipe, until=run.about.tune_epochs)
     tuning, _ = tuner.tune(task, job, tuned, recipe)
     model = merged(tuning.model.cpu())
+    config.silence = model.config.silence
     model.config = config
     tuner.finish(task, tuning)
     return model

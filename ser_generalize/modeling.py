@@ -2,7 +2,7 @@
 
 The log-mel, Whisper's encoder on windows as long as the clip, the layers' statistics and the head
 are one module, so a checkpoint needs no preprocessing but padding. This file, `configuration`,
-`mel` and `ragged` are copied beside the weights, where they need only `transformers`.
+`mel`, `ragged` and `silence` are copied beside the weights, where they need only `transformers`.
 """
 
 from collections.abc import Iterator
@@ -25,10 +25,15 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.mel import FFT, HOP, mel_filters, padded_log_mel, sounding_frames
 from ser_generalize.encoder.ragged import pool_padded
+from ser_generalize.encoder.silence import BEHIND, Silence
 
 STRIDE = 320  # samples between encoder frames
 FRAME_RATE = 50  # encoder frames a second
+EDGES = 4  # silent frames: the last but one sees silence alone, the last the end of the window
 TOGETHER = 8  # windows of up to 30 s that are encoded at a time
+
+
+Seen = Any  # which frames a window sees, [windows, 1, 1, frames], or the gains of `Silence`
 
 
 class SerHead(nn.Module):
@@ -70,6 +75,9 @@ class SerForAudioClassification(PreTrainedModel):
         self.encoder = WhisperEncoder(whisper)
         sizes = [2 * whisper.d_model, *config.hidden_sizes, len(config.id2label or ())]
         self.head = SerHead(len(config.layers), sizes)
+        heads, blocks = whisper.encoder_attention_heads, max(config.layers)
+        size = whisper.d_model // heads
+        self.silence = Silence(heads, size, blocks, **config.silence) if config.silence else None
         self.post_init()
 
     def forward(
@@ -112,46 +120,76 @@ class SerForAudioClassification(PreTrainedModel):
 
     def _pooled(self, windows: list[Tensor]) -> Tensor:
         """Return every layer's mean and deviation over real frames, [windows, layers, 2, width]."""
-        device = windows[0].device
+        device, limit = windows[0].device, self._limit // STRIDE
         real = torch.tensor([_frames(window) for window in windows], device=device)
-        seen = (real + round(self.config.margin * FRAME_RATE)).clamp(max=self._limit // STRIDE)
-        if self.config.window == "30s":
-            seen = torch.full_like(real, self._limit // STRIDE)
-        places = torch.arange(int(seen.max()), device=device)
-        sounding, attended = places < real[:, None], places < seen[:, None]
-        states = self._states(self._mel(windows, len(places)), attended)
-        kept = [state for layer, state in enumerate(states) if layer in self.config.layers]
+        behind = BEHIND if self.silence else round(self.config.margin * FRAME_RATE)
+        frames = torch.full_like(real, limit)
+        if self.config.window != "30s":
+            frames = (real + behind).clamp(max=limit)
+        mel, silence = self._mel(windows, int(frames.max()))
+        ahead = len(self.silence.places) if self.silence else 0
+        place = torch.arange(-ahead, mel.shape[2] // 2, device=device)
+        sounding = (place >= 0) & (place < real[:, None])
+        states = enumerate(self._states(mel, silence, frames))
+        kept = [state for layer, state in states if layer in self.config.layers]
         return torch.stack([pool_padded(state, sounding) for state in kept], dim=1)
 
-    def _mel(self, windows: list[Tensor], frames: int) -> Tensor:
-        """Return the log-mel [windows, mels, 2 frames or 1 more]; behind a clip is silence.
+    def _mel(self, windows: list[Tensor], frames: int) -> tuple[Tensor, Tensor]:
+        """Return the log-mel [windows, mels, 2 frames or 1 more] and what silence is [windows].
 
-        Not zeros: in a log-mel those are loud. Only the stock window of 30 s ends in them.
+        Behind a clip is silence, not zeros, which are loud in a log-mel; but at the end of 30 s.
         """
         count = sounding_frames(max(len(window) for window in windows))
         samples = (count - 1) * HOP + FFT // 2
         padded = torch.stack([pad(window, (0, samples - len(window))) for window in windows])
         mels = int(self.config.whisper["num_mel_bins"])
         mel, silence = padded_log_mel(padded, _filters(mels, padded.device))
-        after = 2 * frames + (self.config.window != "30s") - count
+        after = 2 * frames + (frames < self._limit // STRIDE) - count
         behind = silence[:, None, None].expand(-1, max(after, 0), mels)
-        return torch.cat([mel, behind], dim=1)[:, : count + after].mT
+        return torch.cat([mel, behind], dim=1)[:, : count + after].mT, silence
 
-    def _states(self, mel: Tensor, attended: Tensor) -> Iterator[Tensor]:
-        """Yield hidden states [windows, frames, width] as `transformers` numbers them."""
+    def _states(self, mel: Tensor, silence: Tensor, frames: Tensor) -> Iterator[Tensor]:
+        """Yield hidden states [windows, rows, width] as `transformers` numbers them.
+
+        Rows are the frames run with every window where silence is remembered, then its own, of
+        which only the first `frames` are seen.
+        """
         encoder: Any = self.encoder  # torch knows no types of a module's parts
-        frames = attended.shape[1]
-        hidden = gelu(encoder.conv1(mel.to(encoder.conv1.weight.dtype)))[..., : 2 * frames]
-        hidden = gelu(encoder.conv2(hidden)).mT + encoder.embed_positions.weight[:frames]
+        longest = mel.shape[2] // 2
+        hidden = self._convolved(mel)[:, :longest] + encoder.embed_positions.weight[:longest]
+        seen: Seen = (torch.arange(longest, device=frames.device) < frames[:, None])[:, None, None]
+        if self.silence:
+            edges = self._convolved(silence[:, None, None].expand(-1, mel.shape[1], 2 * EDGES))
+            silent = self.silence.frames(edges[:, -2:], encoder.embed_positions.weight)
+            hidden = torch.cat([silent, hidden], dim=1)
+            seen = self.silence.gains(frames, longest)
         yield hidden
-        mask = attended[:, None, None, :]
-        for layer in encoder.layers[: max(self.config.layers)]:
-            hidden = self._block(layer, hidden, mask)
-            yield encoder.layer_norm(hidden) if layer is encoder.layers[-1] else hidden
+        for number in range(max(self.config.layers)):
+            hidden = self._block(number, hidden, seen)
+            last = number == len(encoder.layers) - 1
+            yield encoder.layer_norm(hidden) if last else hidden
 
-    def _block(self, layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = hidden + _attention(layer.self_attn, layer.self_attn_layer_norm(hidden), mask)
+    def _convolved(self, mel: Tensor) -> Tensor:
+        encoder: Any = self.encoder
+        return gelu(encoder.conv2(gelu(encoder.conv1(mel.to(encoder.conv1.weight.dtype))))).mT
+
+    def _block(self, number: int, hidden: Tensor, seen: Seen) -> Tensor:
+        layer: Any = self.encoder.layers[number]
+        hidden = hidden + self._attended(number, layer.self_attn_layer_norm(hidden), seen)
         return hidden + layer.fc2(gelu(layer.fc1(layer.final_layer_norm(hidden))))
+
+    def _attended(self, number: int, hidden: Tensor, seen: Seen) -> Tensor:
+        attention: Any = self.encoder.layers[number].self_attn
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        split = [p(hidden).unflatten(-1, (attention.num_heads, -1)) for p in projections]
+        queries, keys, values = (part.transpose(1, 2) for part in split)
+        queries = attention.head_dim**-0.5 * queries
+        if self.silence:
+            pairs = torch.stack([keys, values])
+            found = self.silence.attend(number, queries, slice(None), pairs, seen, _attention)
+        else:
+            found = _attention(queries, keys, values, seen)
+        return attention.out_proj(found.transpose(1, 2).flatten(2))
 
 
 @cache
@@ -159,12 +197,8 @@ def _filters(mels: int, device: torch.device) -> Tensor:
     return mel_filters(mels).to(device)
 
 
-def _attention(attention: Any, hidden: Tensor, mask: Tensor) -> Tensor:
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    split = [p(hidden).unflatten(-1, (attention.num_heads, -1)) for p in projections]
-    queries, keys, values = (part.transpose(1, 2) for part in split)
-    found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-    return attention.out_proj(found.transpose(1, 2).flatten(2))
+def _attention(queries: Tensor, keys: Tensor, values: Tensor, gain: Tensor) -> Tensor:
+    return scaled_dot_product_attention(queries, keys, values, attn_mask=gain, scale=1.0)
 
 
 def _frames(window: Tensor) -> int:

@@ -20,7 +20,7 @@ from ser_generalize.files import staged
 
 SUFFIX = ".arrow"
 METADATA_KEY = b"ser_generalize"
-FORMAT = 2
+FORMAT = 3
 
 Embeddings = NDArray[np.float16]  # [clips, layers, statistics, width]
 

@@ -39,7 +39,7 @@ def test_the_command_says_what_it_did_and_what_it_left_out(
 
 MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     "corpus": ({"--corpora": "emodb"}, "has no corpus emodb; it holds: ravdess"),
-    "window": ({"--window": "5s"}, "unknown window '5s'; choose one of: short, 30s"),
+    "window": ({"--window": "5s"}, "unknown window '5s'; choose one of: short, cut, 30s"),
     "dtype": ({"--dtype": "int8"}, "unknown dtype 'int8'; choose one of: fp32, bf16, fp16"),
     "layers": ({"--layers": "9"}, "tiny-random has layers 0 to 2, not 9"),
     "layer": ({"--layers": "last"}, "argument --layers: invalid int value: 'last'"),

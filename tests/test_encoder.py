@@ -18,10 +18,19 @@ from transformers import WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize import ctranslate2
-from ser_generalize.encoder import Encoder, Samples, Settings, batches, load_encoder, whisper
+from ser_generalize.encoder import (
+    Encoder,
+    Samples,
+    Settings,
+    batches,
+    load_encoder,
+    silence,
+    whisper,
+)
 from ser_generalize.encoder.device import has_bf16
 from ser_generalize.encoder.mel import log_mel, mel_filters, sounding_frames
 from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.encoder.silence import remember
 from ser_generalize.errors import InputError
 
 CPU = torch.device("cpu")
@@ -29,7 +38,7 @@ SHORT_POSITIONS = 50  # an encoder whose window is 1 s, to cut clips without lon
 
 
 def load(folder: Path | str, **asked: Any) -> Encoder:
-    return load_encoder(str(folder), Settings(**({"dtype": "fp32", "margin": 0.0} | asked)), "cpu")
+    return load_encoder(str(folder), Settings(**({"dtype": "fp32"} | asked)), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +74,8 @@ def stock_frames(folder: Path, wave: Samples, window: int) -> list[NDArray[np.fl
     """Run the stock layers on the first frames of a padded clip; of every layer the real frames."""
     stock = stock_encoder(folder)
     mel = stock_mel([wave], stock.config.num_mel_bins)
+    if window == stock.config.max_source_positions:
+        mel = mel[:, :, : 2 * window]  # zeros are behind its last frame, and no silence
     hidden = gelu(stock.conv2(gelu(stock.conv1(mel)))).transpose(1, 2)[:, :window]
     states = [hidden + stock.embed_positions.weight[:window]]
     for layer in stock.layers:
@@ -85,9 +96,9 @@ def frames_of(wave: Samples) -> int:
 @pytest.mark.parametrize("seconds", [(2.0, 1.3, 0.1), (29.9,), (0.1003, 0.1)])
 def test_log_mel_is_that_of_transformers(mels: int, seconds: tuple[float, ...]) -> None:
     waves = [0.02**seed * sound(length, seed) for seed, length in enumerate(seconds)]
-    found, silence = log_mel(waves, mel_filters(mels))
+    found, quietest = log_mel(waves, mel_filters(mels))
     expected = stock_mel(waves, mels).transpose(1, 2)
-    for ours, quiet, theirs, wave in zip(found, silence, expected, waves, strict=True):
+    for ours, quiet, theirs, wave in zip(found, quietest, expected, waves, strict=True):
         frames = sounding_frames(len(wave))
         torch.testing.assert_close(ours[:frames], theirs[:frames], rtol=0, atol=1e-4)
         rest = theirs[frames:]
@@ -129,12 +140,12 @@ def test_the_30_s_window_is_the_computation_of_transformers(
 
 @pytest.mark.parametrize("source", [random_folder, real_folder])
 @pytest.mark.parametrize("margin", [0.0, 0.5])
-def test_a_short_window_runs_the_stock_layers_on_the_clip_and_its_margin(
+def test_a_cut_window_runs_the_stock_layers_on_the_clip_and_its_margin(
     source: Any, margin: float, request: pytest.FixtureRequest
 ) -> None:
     path, wave = source(request), sound(1.234, 2)
     expected = statistics(stock_frames(path, wave, frames_of(wave) + round(50 * margin)))
-    found = load(path, margin=margin).embed([wave])[0]
+    found = load(path, window="cut", margin=margin).embed([wave])[0]
     for ours, theirs in zip(found, expected, strict=True):
         assert_close(ours, theirs, 2e-5)
 
@@ -142,13 +153,13 @@ def test_a_short_window_runs_the_stock_layers_on_the_clip_and_its_margin(
 @settings(max_examples=20, deadline=None)
 @given(
     lengths=st.lists(st.integers(1_600, 16_000), min_size=2, max_size=5),
-    margin=st.sampled_from([0.0, 0.3]),
+    asked=st.sampled_from([{"window": "short"}, {"window": "cut", "margin": 0.3}]),
     data=st.data(),
 )
 def test_a_clip_is_the_same_in_any_company(
-    one_second: Path, lengths: list[int], margin: float, data: st.DataObject
+    one_second: Path, lengths: list[int], asked: dict[str, Any], data: st.DataObject
 ) -> None:
-    loaded = load(one_second, margin=margin)
+    loaded = load(one_second, **asked)
     waves = [sound(0, seed, samples=length) for seed, length in enumerate(lengths)]
     order = data.draw(st.permutations(range(len(waves))))
     together = loaded.embed([waves[index] for index in order])
@@ -163,17 +174,41 @@ def test_long_clips_are_cut_and_joined_each_with_its_own_windows(
     one_second: Path, lengths: list[int]
 ) -> None:
     waves = [sound(0, seed, samples=length) for seed, length in enumerate(lengths)]
-    for found, wave in zip(load(one_second).embed(waves), waves, strict=True):
+    for found, wave in zip(load(one_second, window="cut").embed(waves), waves, strict=True):
         pieces = np.array_split(wave, -(-len(wave) // (SHORT_POSITIONS * 320)))
         parts = [stock_frames(one_second, piece, frames_of(piece)) for piece in pieces]
         joined = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
         assert_close(found, statistics(joined))
 
 
-def test_a_clip_of_exactly_30_s_hardly_depends_on_the_window(folder: Path) -> None:
-    wave = sound(30.0, 4)  # all real frames: only the last one sees what follows
-    short, stock = (load(folder, window=window).embed([wave]) for window in ("short", "30s"))
-    assert_close(short, stock, 0.01)
+@pytest.mark.parametrize("window", ["short", "cut"])
+def test_a_clip_of_exactly_30_s_is_the_same_in_any_window(window: str, folder: Path) -> None:
+    wave = sound(30.0, 4)
+    assert_close(*(load(folder, window=one).embed([wave]) for one in (window, "30s")), 1e-5)
+
+
+def distances(folder: Path, waves: list[Samples]) -> tuple[NDArray[np.float64], ...]:
+    """Return how far short and cut windows are from 30 s, layer by layer of the blocks."""
+    stock = load(folder, window="30s").embed(waves)[:, 1:]
+    found = (load(folder, window=window).embed(waves)[:, 1:] for window in ("short", "cut"))
+    return tuple(np.square(one - stock).sum(axis=(0, 2, 3)) ** 0.5 for one in found)
+
+
+def test_the_more_silent_frames_are_run_the_nearer_is_30_s(
+    one_second: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = [sound(0.3, 1), sound(0.52, 2)]
+    nearer = [distances(one_second, waves)[1]]
+    for large in (6.0, 1.1, 1.02):  # times the median norm
+        monkeypatch.setattr(silence, "LARGE", large)
+        nearer.append(distances(one_second, waves)[0])
+    assert (np.diff(nearer, axis=0) < 0).all() and (nearer[-1] < 0.4 * nearer[0]).all()
+
+
+def test_remembered_silence_brings_a_real_whisper_near_30_s(shared: Path) -> None:
+    folder = shared / "models" / "whisper-tiny.en"
+    short, cut = distances(folder, [sound(1.5, 1), sound(3.0, 2)])
+    assert (short < 0.25 * cut).all()
 
 
 def test_a_long_clip_takes_no_more_memory_than_a_batch(
@@ -215,7 +250,7 @@ def test_fewer_layers_are_the_same_ones_and_the_rest_is_not_computed(
         some: Any = load(folder, window=window, layers=layers)
         assert some.layers == some.settings.layers == tuple(sorted(layers))
         assert len(some.network.blocks) == max(layers)
-        assert np.array_equal(some.embed(waves), every[:, sorted(layers)])
+        assert_close(some.embed(waves), every[:, sorted(layers)], 1e-5)
 
 
 @pytest.mark.skipif(not has_bf16(CPU), reason="this CPU has no bf16 arithmetic")
@@ -232,20 +267,29 @@ def test_bf16_is_close_to_fp32_and_the_default_where_it_is_fast(
 
 
 @settings(max_examples=30, deadline=None)
-@given(data=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=6))
-def test_a_gpu_s_rectangle_gives_what_clip_by_clip_gives(data: list[tuple[int, int]]) -> None:
+@given(
+    data=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=6),
+    block=st.sampled_from([None, 0, 1]),
+)
+def test_a_gpu_s_rectangle_gives_what_clip_by_clip_gives(
+    one_second: Path, data: list[tuple[int, int]], block: int | None
+) -> None:
     real, lengths = [frames for frames, _ in data], [sum(pair) for pair in data]
-    generator = torch.Generator().manual_seed(0)
-    stacked = torch.randn(sum(lengths), 3 * 8, generator=generator)
-    one, other = (Ragged(lengths, real, CPU, padded) for padded in (False, True))
-    torch.testing.assert_close(other.attend(stacked, 2), one.attend(stacked, 2))
-    torch.testing.assert_close(other.pool(stacked), one.pool(stacked), rtol=1e-4, atol=1e-5)
+    known = None if block is None else remember(stock_encoder(one_second), 2)
+    rows = sum(lengths) + len(lengths) * (len(known.places) if known else 0)
+    stacked = torch.randn(rows, 3 * 32, generator=torch.Generator().manual_seed(0))
+    one, other = (Ragged(lengths, real, CPU, padded, known) for padded in (False, True))
+    for sound_only in (False, True):
+        found, expected = (each.attend(stacked, 2, block or 0, sound_only) for each in (one, other))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    pooled = (each.pool(each.sound(stacked)) for each in (one, other))
+    torch.testing.assert_close(*pooled, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(1, 120 * RATE), max_size=30))
 def test_batches_hold_what_the_device_has_room_for(folder: Path, lengths: list[int]) -> None:
-    loaded = load(folder, margin=1.0)
+    loaded = load(folder, window="cut", margin=1.0)
     cut = list(batches(loaded, lengths))
     assert [n for batch in cut for n in lengths[batch]] == lengths
     for batch in cut:
@@ -257,7 +301,8 @@ def test_batches_hold_what_the_device_has_room_for(folder: Path, lengths: list[i
 @pytest.mark.parametrize(
     ("asked", "device", "reason"),
     [
-        ({"window": "long"}, "cpu", "unknown window 'long'; choose one of: short, 30s"),
+        ({"window": "long"}, "cpu", "unknown window 'long'; choose one of: short, cut, 30s"),
+        ({"margin": 1.0}, "cpu", "margin 1: only a cut window has one, a short window hears all"),
         ({"margin": -0.5}, "cpu", "margin -0.5 is no silence of 0 to 30 s"),
         ({"margin": float("nan")}, "cpu", "margin nan is no silence"),
         ({"layers": (3,)}, "cpu", "has layers 0 to 2, not 3"),

@@ -25,7 +25,8 @@ from ser_generalize.predict import probabilities
 LENGTHS = (1.3, 0.5, 3.217, 33.3)  # seconds; the last one takes two windows
 SETTINGS = {
     "short": Settings(dtype="fp32"),
-    "margin": Settings(margin=0.3, dtype="fp32"),
+    "cut": Settings("cut", dtype="fp32"),
+    "margin": Settings("cut", margin=0.3, dtype="fp32"),
     "some layers": Settings(layers=(0, 1), dtype="fp32"),
     "30s": Settings("30s", dtype="fp32"),
 }

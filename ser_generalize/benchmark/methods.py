@@ -95,9 +95,10 @@ def _encoders(study: Study) -> Iterator[str]:
         if (folder / MANIFEST).is_file():
             key, _ = read_manifest(folder)
             layers = f"layers {key.layers[0]} to {key.layers[-1]}"
+            margin = f", margin {key.margin:g} s" if key.margin else ""
             yield (
                 f"{key.encoder}, revision {key.revision[:12]}, {key.dtype}, frozen; window "
-                f"{key.window}, margin {key.margin:g} s; {', '.join(key.statistics)} over the "
+                f"{key.window}{margin}; {', '.join(key.statistics)} over the "
                 f"clip's frames of {layers}."
             )
 

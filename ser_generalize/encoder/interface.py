@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ser_generalize.errors import InputError, listing
 
-WINDOWS = ("short", "30s")
+SHORT, CUT, STOCK = "short", "cut", "30s"
+WINDOWS = (SHORT, CUT, STOCK)
 RATE = 16_000  # Hz, of all samples
 DTYPES = ("fp32", "bf16", "fp16")
 
@@ -20,12 +21,13 @@ Samples = NDArray[np.float32]  # at RATE, mono, in [-1, 1]
 class Settings:
     """How an encoder computes; None leaves the choice to the encoder and its device.
 
-    `window` is "short" (as long as the clip) or "30s" (Whisper's stock computation), `margin` the
-    seconds of silence that a short window of Whisper has after the clip, `layers` those to keep
-    (0 is the input of the first block), `dtype` what matrices are multiplied in.
+    `window` is "short" (as long as the clip; the silence that Whisper would hear behind it is
+    remembered), "cut" (without that silence) or "30s" (Whisper's stock computation), `margin` the
+    seconds of silence that a cut window keeps behind the clip, `layers` those to return (0 is the
+    input of the first block), `dtype` what matrices are multiplied in.
     """
 
-    window: str = "short"
+    window: str = SHORT
     margin: float | None = None
     layers: tuple[int, ...] | None = None
     dtype: str | None = None

@@ -11,8 +11,10 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize.encoder.device import TORCH_DTYPES, Linear, make_linear
 from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.encoder.silence import Silence, remember
 
 TAPS = 3  # frames that a convolution sees
+EDGES = 4  # silent frames: the last but one sees silence alone, the last the end of the window
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -26,35 +28,45 @@ class Network:
     positions: Tensor  # [positions, width]
     blocks: Sequence["Block"]
     norm: Norm | None  # None where it ends before the last block
+    silence: Silence | None  # None where windows end with their clip, or are computed whole
 
     def states(self, mel: Tensor, ragged: Ragged) -> Iterator[Tensor]:
-        """Yield the input of the first block and the output of every block, [frames, width] each.
+        """Yield the input of the first block and the output of every block, of the sound alone.
 
-        As `transformers` numbers them: the last one comes after the final layer norm. `mel` holds
-        for every clip a frame before, two a frame of `ragged`, and a frame after.
+        They are [frames, width], as `transformers` numbers them: the last one comes after the final
+        layer norm. `mel` holds
+        for every clip a frame before, two a frame of `ragged`, and a frame after. Where silence is
+        remembered, as much of it follows for every clip, eight frames and two zeros.
         """
-        hidden = self._convolved(mel, ragged) + self._positions(ragged)
-        yield hidden
-        for block in self.blocks[:-1]:
-            hidden = block(hidden, ragged)
-            yield hidden
+        lengths = ragged.lengths
+        edges = [EDGES] * len(lengths) if self.silence else []
+        hidden = self._convolved(mel, [*lengths, *edges])
+        own = hidden[: sum(lengths)] + self._positions(lengths)
+        if self.silence:
+            silent = hidden[sum(lengths) :].unflatten(0, (-1, EDGES))[:, -2:]
+            own = ragged.surrounded(own, self.silence.frames(silent, self.positions))
+        yield from self._through(own, ragged)
+
+    def _through(self, hidden: Tensor, ragged: Ragged) -> Iterator[Tensor]:
+        yield ragged.sound(hidden)
+        for number, block in enumerate(self.blocks[:-1]):
+            hidden = block(hidden, ragged, number)
+            yield ragged.sound(hidden)
         if self.blocks:
-            hidden = self.blocks[-1](hidden, ragged)
+            hidden = self.blocks[-1](hidden, ragged, len(self.blocks) - 1, sound=True)
             yield self.norm(hidden) if self.norm else hidden
 
-    def _convolved(self, mel: Tensor, ragged: Ragged) -> Tensor:
+    def _convolved(self, mel: Tensor, lengths: Sequence[int]) -> Tensor:
         """Convolve all clips at once; what was computed across two clips is dropped."""
         once = self.conv1(_neighbours(mel, 1))
         once = nn.functional.pad(once, (0, 0, 1, 1))  # back in step with `mel`
-        ends = torch.tensor([0, *(2 * length + 2 for length in ragged.lengths)]).cumsum(0)[:-1]
+        ends = torch.tensor([0, *(2 * length + 2 for length in lengths)]).cumsum(0)[:-1]
         once[ends.to(once.device)] = 0.0  # the second convolution pads the start of a clip
-        rows = torch.cat(
-            [torch.arange(n) + e // 2 for n, e in zip(ragged.lengths, ends, strict=True)]
-        )
+        rows = torch.cat([torch.arange(n) + e // 2 for n, e in zip(lengths, ends, strict=True)])
         return self.conv2(_neighbours(once, 2)[rows.to(once.device)])
 
-    def _positions(self, ragged: Ragged) -> Tensor:
-        return torch.cat([self.positions[:length] for length in ragged.lengths])
+    def _positions(self, lengths: Sequence[int]) -> Tensor:
+        return torch.cat([self.positions[:length] for length in lengths])
 
 
 @dataclass(frozen=True)
@@ -69,21 +81,29 @@ class Block:
     fc1: Linear
     fc2: Linear
 
-    def __call__(self, hidden: Tensor, ragged: Ragged) -> Tensor:
-        """Attend within every clip, then transform every frame."""
-        hidden = hidden + self.out(ragged.attend(self.qkv(self.norm1(hidden)), self.heads))
+    def __call__(self, hidden: Tensor, ragged: Ragged, number: int, sound: bool = False) -> Tensor:
+        """Attend within every clip and transform every row, or those of the sound alone.
+
+        `number` is this block's among all.
+        """
+        attended = ragged.attend(self.qkv(self.norm1(hidden)), self.heads, number, sound)
+        hidden = (ragged.sound(hidden) if sound else hidden) + self.out(attended)
         return hidden + self.fc2(self.fc1(self.norm2(hidden)))
 
 
-def make_network(model: WhisperEncoder, last: int, device: torch.device, dtype: str) -> Network:
+def make_network(
+    model: WhisperEncoder, last: int, device: torch.device, dtype: str, remembering: bool
+) -> Network:
     """Lay a loaded encoder out, up to the output of block number `last` (0: the blocks' input)."""
     layout = _Layout(device, dtype)
+    silence = remember(model, last).to(device, TORCH_DTYPES[dtype]) if remembering else None
     return Network(
         conv1=layout.convolution(model.conv1),
         conv2=layout.convolution(model.conv2),
         positions=model.embed_positions.weight.to(device, TORCH_DTYPES[dtype]),
         blocks=[layout.block(layer) for layer in model.layers[:last]],
         norm=layout.norm(model.layer_norm) if last == len(model.layers) else None,
+        silence=silence,
     )
 
 

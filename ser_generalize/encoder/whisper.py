@@ -1,9 +1,10 @@
 """Whisper's encoder on windows as long as the clip, every layer pooled over the real frames.
 
 The stock path pads each clip to 30 s, so nine tenths of its work on a 3-s clip is silence. Here a
-window is as long as its clip and a margin; the frames of a batch lie one after the other without
-padding, and attention and pooling keep to their own clip. What surrounds a clip is silence in the
-log-mel domain (what zero samples give, never a mel of zeros, which would be loud).
+window is as long as its clip, and the silence behind it is remembered (`silence`) or, on request,
+cut off; the frames of a batch lie one after the other without padding, and attention and pooling
+keep to their own clip. What surrounds a clip is silence in the log-mel domain (what zero samples
+give, never a mel of zeros, which would be loud).
 """
 
 from collections.abc import Sequence
@@ -19,16 +20,16 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize.encoder.checkpoint import Checkpoint, Config, chosen
 from ser_generalize.encoder.device import find_dtype
-from ser_generalize.encoder.interface import Samples, Settings, find_layers
+from ser_generalize.encoder.interface import CUT, SHORT, STOCK, Samples, Settings, find_layers
 from ser_generalize.encoder.mel import log_mel, mel_filters
-from ser_generalize.encoder.network import Network, make_network
+from ser_generalize.encoder.network import EDGES, Network, make_network
 from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.encoder.silence import BEHIND
 from ser_generalize.encoder.windows import capacity, count_windows, embed_windows
 from ser_generalize.errors import InputError
 
 STRIDE = 320  # samples between encoder frames: the second convolution halves the rate
 FRAME_RATE = 50  # encoder frames a second
-MARGIN = 0.0  # seconds; up to 2 s bring no UAR back (tests/benchmarks/window_cost.py)
 SIZES = (
     "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
     "num_mel_bins", "max_source_positions",
@@ -58,15 +59,17 @@ class Whisper:
     def cost(self, samples: int) -> int:
         """Return how many samples a clip of this many takes in a batch, padding included."""
         windows = count_windows(samples, self._limit)
-        return windows * self.window_frames(-(-samples // windows)) * STRIDE
+        ahead = len(self.network.silence.places) if self.network.silence else 0
+        return windows * (ahead + self.window_frames(-(-samples // windows))) * STRIDE
 
     def window_frames(self, samples: int) -> int:
         """Return how many frames the window of a clip of this many samples has."""
         positions = len(self.network.positions)
-        if self.settings.window == "30s":
+        if self.settings.window == STOCK:
             return positions
         margin = round((self.settings.margin or 0.0) * FRAME_RATE)
-        return min(real_frames(samples) + margin, positions)
+        behind = BEHIND if self.network.silence else margin
+        return min(real_frames(samples) + behind, positions)
 
     def embed(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Return mean and deviation of every layer, float32 [clips, layers, 2, width]."""
@@ -85,20 +88,27 @@ class Whisper:
         lengths = [len(wave) for wave in waves]
         frames = [self.window_frames(length) for length in lengths]
         real, device = [real_frames(length) for length in lengths], self.filters.device
-        ragged = Ragged(frames, real, device, padded=device.type != "cpu")
+        padded = device.type != "cpu"
+        ragged = Ragged(frames, real, device, padded, self.network.silence)
         states = enumerate(self.network.states(self._mel(waves, frames), ragged))
         pooled = [ragged.pool(hidden) for layer, hidden in states if layer in self.layers]
         return torch.stack(pooled, dim=1).cpu().numpy()
 
     def _mel(self, waves: Sequence[Samples], frames: Sequence[int]) -> Tensor:
-        """Return every clip's mel between what surrounds it: zeros before, silence behind."""
+        """Return every clip's mel between what surrounds it: zeros before, silence behind.
+
+        Only behind the last of all positions are zeros, as `transformers` has them.
+        """
         mels, silences = log_mel(waves, self.filters)
-        behind = 0 if self.settings.window == "30s" else 1  # where `transformers` has zeros as well
         rows = []
         for mel, silence, count in zip(mels, silences, frames, strict=True):
-            sound = mel[: 2 * count + behind]
-            quiet = silence.expand(2 * count + behind - len(sound), mel.shape[1])
-            rows.append(pad(torch.cat([sound, quiet]), (0, 0, 1, 1 - behind)))
+            more = int(count < len(self.network.positions))
+            sound = mel[: 2 * count + more]
+            quiet = silence.expand(2 * count + more - len(sound), mel.shape[1])
+            rows.append(pad(torch.cat([sound, quiet]), (0, 0, 1, 1 - more)))
+        if self.network.silence:
+            edges = silences[:, None, None].expand(-1, 2 * EDGES, mels.shape[2])
+            rows.extend(pad(edges, (0, 0, 1, 1)))
         return torch.cat(rows).to(self.network.positions.dtype)
 
 
@@ -117,7 +127,9 @@ def load_whisper(checkpoint: Checkpoint, settings: Settings, device: torch.devic
         revision=checkpoint.revision(sizes),
         settings=settings,
         layers=settings.layers,
-        network=make_network(model, settings.layers[-1], device, settings.dtype),
+        network=make_network(
+            model, settings.layers[-1], device, settings.dtype, settings.window == SHORT
+        ),
         filters=mel_filters(sizes["num_mel_bins"]).to(device),
         width=sizes["d_model"],
         parameters=_parameters(model, settings.layers[-1]),
@@ -137,10 +149,13 @@ def real_frames(samples: int) -> int:
 
 
 def _resolved(name: str, settings: Settings, last: int, device: torch.device) -> Settings:
-    margin = MARGIN if settings.margin is None else settings.margin
+    margin = settings.margin or 0.0
     if not 0 <= margin <= 30:
         raise InputError(f"margin {margin:g} is no silence of 0 to 30 s")
-    if settings.window == "30s":
-        margin = 0.0  # the window is as long as can be
+    if margin and settings.window != CUT:
+        raise InputError(
+            f"margin {margin:g}: only a cut window has one, a {settings.window} window hears all "
+            f"the silence; leave out --margin, or use --window {CUT}"
+        )
     layers = find_layers(name, settings.layers, last)
     return Settings(settings.window, margin, layers, find_dtype(settings.dtype, device))

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ser_generalize.augment import Augmentation
 from ser_generalize.heads import LAYER_SCORES, random_bits
-from ser_generalize.modeling import STRIDE, SerForAudioClassification
+from ser_generalize.modeling import STRIDE, Seen, SerForAudioClassification
 from ser_generalize.tuning.recipe import LORA, TuneRecipe
 
 ADAPTED = r"(self_attn\.(q_proj|k_proj|v_proj|out_proj)|fc1|fc2)"  # every product of a block
@@ -67,14 +67,14 @@ class Tunable(SerForAudioClassification):
                 hidden = relu(layer(2 * hidden * next(bits)))
             return self.head.linear[-1](2 * hidden * next(bits))
 
-    def _mel(self, windows: list[Tensor], frames: int) -> Tensor:
+    def _mel(self, windows: list[Tensor], frames: int) -> tuple[Tensor, Tensor]:
         with torch.autocast(windows[0].device.type, enabled=False), torch.no_grad():
-            return torch.stack(
-                [
-                    self._masked(mel, len(window), next(self._masks, None))
-                    for mel, window in zip(super()._mel(windows, frames), windows, strict=True)
-                ]
-            )
+            mels, silence = super()._mel(windows, frames)
+            masked = [
+                self._masked(mel, len(window), next(self._masks, None))
+                for mel, window in zip(mels, windows, strict=True)
+            ]
+            return torch.stack(masked), silence
 
     def _masked(self, mel: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
         if self.augmentation is None or generator is None:
@@ -83,10 +83,10 @@ class Tunable(SerForAudioClassification):
         masked = self.augmentation.mel(mel[:, :sounding], generator)
         return torch.cat([masked, mel[:, sounding:]], dim=1)
 
-    def _block(self, layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
+    def _block(self, number: int, hidden: Tensor, seen: Seen) -> Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
-            return super()._block(layer, hidden, mask)
-        found: Any = checkpoint(super()._block, layer, hidden, mask, use_reentrant=False)
+            return super()._block(number, hidden, seen)
+        found: Any = checkpoint(super()._block, number, hidden, seen, use_reentrant=False)
         return found
 
 

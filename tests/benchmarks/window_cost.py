@@ -1,19 +1,21 @@
-"""What a short window, its margin of silence, fewer layers and bf16 cost in UAR.
+"""What short and cut windows, fewer layers and bf16 cost in UAR against windows of 30 s.
 
     python tests/benchmarks/window_cost.py choose --data data --encoder whisper-base --cache cost
     python tests/benchmarks/window_cost.py confirm --data data --encoder whisper-base --cache cost \
-        --margin 0 --layers 0 1 2 3 --dtype bf16
+        --window short --layers 0 1 2 3 --dtype bf16
 
-`data` holds EmoDB and RAVDESS, built. Every clip is embedded in float32 with margins of 0 to 2 s,
-up to the next whole second, and in windows of 30 s (slow; kept in the cache), and a logistic
-regression, as `train --head logistic` has it, leaves one speaker out. `choose` prints UAR and its
+`data` holds EmoDB and RAVDESS, built. Every clip is embedded in short windows, in cut ones with
+margins of 0 to 2 s, and in windows of 30 s (slow; kept in the cache), and a logistic regression, as
+`train --head logistic` has it, leaves one speaker out. `choose` prints how far the features of each
+layer are from those of 30 s (root mean square, in deviations over the clips), UAR and its
 difference from 30 s on EmoDB and RAVDESS actors 01 to 06, whose models have seen no other actor.
-`confirm` prints the difference from 30 s and every layer for one choice, on RAVDESS actors 07 to
-12, which `choose` never looks at. Points, with 95 % intervals over speakers, paired by clip.
+`confirm` prints the difference of one choice from 30 s, with the same layers and with every one, on
+RAVDESS actors 07 to 12, which `choose` never looks at. Points, with 95 % intervals over speakers,
+paired by clip.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +27,7 @@ from ser_generalize import logistic
 from ser_generalize.audio import decode_clip
 from ser_generalize.command import progress_bar
 from ser_generalize.dataset import load_clips
-from ser_generalize.encoder import Settings, batches, load_encoder
-from ser_generalize.encoder.whisper import FRAME_RATE, Whisper, real_frames
+from ser_generalize.encoder import Encoder, Settings, batches, load_encoder
 from ser_generalize.heads import clip_normalised
 from ser_generalize.scores import confusion
 from ser_generalize.statistics import (
@@ -40,18 +41,19 @@ from ser_generalize.statistics import (
 
 CHOOSE = tuple(f"ravdess:{actor:02d}" for actor in range(1, 7))
 CONFIRM = tuple(f"ravdess:{actor:02d}" for actor in range(7, 13))
-MARGINS = (0.0, 0.5, 1.0, 2.0)
+EXACT = Settings("30s", dtype="fp32")
+WAYS = {
+    "short": Settings("short", dtype="fp32"),
+    "short, bf16": Settings("short", dtype="bf16"),
+    "cut": Settings("cut", dtype="fp32"),
+    "cut, bf16": Settings("cut", dtype="bf16"),
+    "cut, 0.5 s": Settings("cut", 0.5, dtype="fp32"),
+    "cut, 1 s": Settings("cut", 1.0, dtype="fp32"),
+    "cut, 2 s": Settings("cut", 2.0, dtype="fp32"),
+}
 LABELS = {"four": "label4", "native": "native_label"}
 
 Vectors = NDArray[np.float32]  # [clips, layers, 2 * width], each layer-normed
-
-
-class ToTheSecond(Whisper):
-    """Whisper with windows up to the next whole second, so that more of them are alike."""
-
-    def window_frames(self, samples: int) -> int:
-        """Round up."""
-        return -(-real_frames(samples) // FRAME_RATE) * FRAME_RATE
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--encoder", required=True, help="a Whisper")
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--margin", type=float, default=0.0)
+    parser.add_argument("--window", default="short")
     parser.add_argument("--layers", type=int, nargs="+")
     parser.add_argument("--dtype", default="fp32")
     arguments = parser.parse_args()
@@ -80,7 +82,8 @@ def main() -> None:
     if arguments.step == "choose":
         study.choose()
     else:
-        study.confirm(Settings("short", arguments.margin, None, arguments.dtype), arguments.layers)
+        layers = tuple(arguments.layers) if arguments.layers else None
+        study.confirm(Settings(arguments.window, layers=layers, dtype=arguments.dtype))
 
 
 class Study:
@@ -89,39 +92,39 @@ class Study:
     def __init__(self, data: str, encoder: str, cache: Path) -> None:
         self.clips = load_clips(data, ["emodb", "ravdess"])
         self.encoder, self.cache = encoder, cache
-        self.exact = Settings("30s", None, None, "fp32")
 
     def choose(self) -> None:
         """Print every table that a choice may rest on."""
         parts = [self._part("emodb"), self._part("ravdess", CHOOSE)]
-        exact = self._vectors(self.exact)
-        shorter = {f"{m:g} s": self._vectors(Settings("short", m, None, "fp32")) for m in MARGINS}
-        shorter["next second"] = self._vectors(Settings("short", 0.0, None, "fp32"), ToTheSecond)
-        shorter["0 s, bf16"] = self._vectors(Settings("short", 0.0, None, "bf16"))
-        short = shorter["0 s"]
-        count = exact.shape[1]
+        exact = self._vectors(EXACT)
+        found = {way: self._vectors(settings) for way, settings in WAYS.items()}
+        print("\ndistance from 30 s, layer by layer")
+        for way, vectors in found.items():
+            print(f"  {way:<14}", *(f"{one:6.3f}" for one in _distances(vectors, exact)))
         for label in LABELS:
             counts = [_predicted(exact, part, label) for part in parts]
-            print(f"\n{label}: margin, every layer; 30 s has {_scores(counts)}")
-            for name, vectors in shorter.items():
-                self._print(name, counts, [_predicted(vectors, part, label) for part in parts])
-            print(f"{label}: layers of 30 s and of 0 s against every layer of 30 s")
-            several = [(f"0-{layer}", slice(layer + 1)) for layer in range(count - 1)]
-            single = [(f"{layer}", slice(layer, layer + 1)) for layer in range(count)]
+            print(f"\n{label}: every layer; 30 s has {_scores(counts)}")
+            for way, vectors in found.items():
+                self._print(way, counts, [_predicted(vectors, part, label) for part in parts])
+            print(f"{label}: some layers against every layer of 30 s, and against the same of 30 s")
+            several = [(f"0-{layer}", slice(layer + 1)) for layer in range(1, exact.shape[1] - 1)]
+            single = [(f"{layer}", slice(layer, layer + 1)) for layer in range(exact.shape[1])]
             for name, layers in [*several, *single]:
-                for kind, vectors in (("30 s", exact), ("0 s", short)):
-                    found = [_predicted(vectors[:, layers], part, label) for part in parts]
-                    self._print(f"{kind} {name}", counts, found)
+                same = [_predicted(exact[:, layers], part, label) for part in parts]
+                short = [_predicted(found["short"][:, layers], part, label) for part in parts]
+                self._print(f"30 s {name}", counts, same)
+                self._print(f"short {name}", counts, short)
+                self._print("  same layers", same, short)
 
-    def confirm(self, settings: Settings, layers: Sequence[int] | None) -> None:
+    def confirm(self, settings: Settings) -> None:
         """Print what one choice costs on the actors that no choice has seen."""
         part = self._part("ravdess", CHOOSE + CONFIRM)
-        exact, chosen = self._vectors(self.exact), self._vectors(settings)
-        if layers:
-            chosen = chosen[:, layers]
+        exact, chosen = self._vectors(EXACT), self._vectors(settings)
+        same = exact[:, list(settings.layers)] if settings.layers else exact
         for label in LABELS:
-            counts = [_predicted(vectors, part, label, CONFIRM) for vectors in (exact, chosen)]
-            self._print(f"{label}, exact {_scores(counts[:1])}", counts[:1], counts[1:])
+            counts = [_predicted(one, part, label, CONFIRM) for one in (exact, same, chosen)]
+            self._print(f"{label}, every layer", counts[:1], counts[2:])
+            self._print(f"{label}, same layers", counts[1:2], counts[2:])
 
     def _print(
         self, name: str, exact: list[NDArray[np.int64]], found: list[NDArray[np.int64]]
@@ -144,20 +147,18 @@ class Study:
             labels[label] = np.array([-1 if v is None else kinds.index(str(v)) for v in values])
         return Corpus(rows, names[rows], labels)
 
-    def _vectors(self, settings: Settings, kind: type[Whisper] = Whisper) -> Vectors:
+    def _vectors(self, settings: Settings) -> Vectors:
         """Embed every clip, or read what the cache holds of it, in the store's precision."""
-        margin = f"{settings.margin or 0:g}" if kind is Whisper else kind.__name__
-        name = f"{Path(self.encoder).name}-{settings.window}-{margin}-{settings.dtype}"
-        file = self.cache / f"{name}.npy"
+        layers = "".join(f"-{layer}" for layer in settings.layers or ())
+        way = f"{settings.window}-{settings.margin or 0:g}-{settings.dtype}{layers}"
+        file = self.cache / f"{Path(self.encoder).name}-{way}.npy"
         if not file.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            loaded = load_encoder(self.encoder, settings)
-            assert isinstance(loaded, Whisper)
-            values = self._embed(kind(**vars(loaded)), name)
+            values = self._embed(load_encoder(self.encoder, settings), way)
             np.save(file, values.astype(np.float16))
         return clip_normalised(np.load(file))
 
-    def _embed(self, encoder: Whisper, name: str) -> NDArray[np.float32]:
+    def _embed(self, encoder: Encoder, name: str) -> NDArray[np.float32]:
         audio = self.clips["audio"]
         waves = [decode_clip(row["bytes"]) for row in audio]
         values = []
@@ -166,6 +167,12 @@ class Study:
                 values.append(encoder.embed(waves[batch]))
                 progress.update(len(values[-1]))
         return np.concatenate(values)
+
+
+def _distances(vectors: Vectors, exact: Vectors) -> list[float]:
+    """Return how far the features of every layer are, in deviations over the clips."""
+    deviation = np.maximum(exact.std(axis=0), 1e-6)
+    return np.sqrt((((vectors - exact) / deviation) ** 2).mean(axis=(0, 2))).tolist()
 
 
 def _predicted(
@@ -195,7 +202,9 @@ def _standardised(train: Vectors, test: Vectors) -> tuple[Vectors, Vectors]:
     return train @ axes.T, test @ axes.T
 
 
-def _estimates(counts: list[NDArray[np.int64]], estimate: object) -> Iterator[Estimate]:
+def _estimates(
+    counts: list[NDArray[np.int64]], estimate: Callable[[Sampled, int], Estimate]
+) -> Iterator[Estimate]:
     """Yield the UAR's estimate of every corpus and, of several, their macro-average."""
     sampled: list[Sampled] = [sample(one)["uar"] for one in counts]
     speakers = [one.shape[1] for one in counts]
