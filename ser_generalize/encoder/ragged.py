@@ -81,14 +81,14 @@ class Ragged:
         self, split: Tensor, block: int, rows: slice, rectangle: "_Rectangle | None" = None
     ) -> Tensor:
         """Let some rows of clips attend: [clips, rows, 3, heads, size] to [rows, width]."""
-        queries, keys, values = split.permute(2, 0, 3, 1, 4)
+        split = split.permute(2, 0, 3, 1, 4)
+        queries, pairs = split[0], split[1:]
         if self.silence is None:
             inside = rectangle.inside[:, None, None] if rectangle else None
-            found = _attention(queries[:, :, rows], keys, values, inside)
-            return found.transpose(1, 2).flatten(2).flatten(0, 1)
-        gains = self._gains(split.shape[1] - self._ahead, rectangle)
-        pairs = torch.stack([keys, values])
-        found = self.silence.attend(block, queries, rows, pairs, gains, _attention)
+            found = _attention(queries[:, :, rows], pairs[0], pairs[1], inside)
+        else:
+            gains = self._gains(split.shape[3] - self._ahead, rectangle)
+            found = self.silence.attend(block, queries, rows, pairs, gains, _attention)
         return found.transpose(1, 2).flatten(2).flatten(0, 1)
 
     def _gains(self, own: int, rectangle: "_Rectangle | None") -> tuple[Tensor, Tensor]:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 BEHIND = 8  # frames right behind a clip that are run with it
-SPREAD = 16  # silent frames run with every clip, evenly over the window
+SPREAD = 32  # silent frames run with every clip, evenly over the window
 TOGETHER = 8  # neighbouring places that share a key
-LARGE, ALONE = 6.0, 3.0  # times the median norm: from where on a place is run, or shares no key
+LARGE, ALONE = 16.0, 1.5  # times the median norm: from where on a place is run, or shares no key
 LEVEL = -0.9  # what silence is in the log-mel of a clip of usual loudness
 
 
@@ -128,14 +128,17 @@ class Silence(nn.Module):
 
 @torch.no_grad()
 def remember(encoder: Any, last: int) -> Silence:
-    """Run a `transformers` WhisperEncoder on silence; keep what blocks up to number `last` need."""
+    """Run a `transformers` WhisperEncoder on silence; keep what blocks up to number `last` need.
+
+    Which places are large does not depend on `last`: they draw attention before they are.
+    """
     config = encoder.config
     count, heads = config.max_source_positions, config.encoder_attention_heads
     mel = torch.full((1, config.num_mel_bins, 2 * count), LEVEL).to(encoder.conv1.weight)
     states = encoder(mel, output_hidden_states=True).hidden_states[: len(encoder.layers)]
     norms = torch.cat(states).norm(dim=-1)
     norms = norms / norms.median(dim=1, keepdim=True).values  # [blocks, places]
-    largest = norms[: max(last, 1)].amax(dim=0)
+    largest = norms.amax(dim=0)
     largest[-1] = torch.inf  # what the convolutions see there is the end of the window
     large = (largest > LARGE).nonzero()[:, 0]
     spread = ((torch.arange(SPREAD) + 0.5) * count / SPREAD).long()
