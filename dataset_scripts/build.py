@@ -36,21 +36,23 @@ def build(name: str, source: Path, out: Path, workers: int | None = 1) -> tuple[
     corpus, parse = load_script(name)
     _check_replaceable(out, out / name, source)
     corpus = as_found(corpus, source)
-    clips, unusable = parse_tree(corpus, parse, source)
     staging = out / f".{name}.parts"
     try:
-        with writing(f"cannot write {out}"), processes(workers) as spread:
-            staging.mkdir(parents=True, exist_ok=True)
-            parts = plan_parts(corpus, clips, source, staging)
-            _drop_others(staging, parts)
-            # Its libraries take a second to import: here while workers read, and never in a worker,
-            # which imports this module too.
-            Thread(target=import_module, args=("dataset_scripts.dataset",), daemon=True).start()
-            finish_parts(parts, spread, f"build {name}")
-            from dataset_scripts.dataset import write_dataset
+        with processes(workers) as spread:
+            clips, unusable = parse_tree(corpus, parse, source)
+            with writing(f"cannot write {out}"):
+                staging.mkdir(parents=True, exist_ok=True)
+                parts = plan_parts(corpus, clips, source, staging)
+                _drop_others(staging, parts)
+                # Its libraries take a second to import: here while workers read, and never in a
+                # worker, which imports this module too.
+                libraries = ("dataset_scripts.dataset",)
+                Thread(target=import_module, args=libraries, daemon=True).start()
+                finish_parts(parts, spread, f"build {name}")
+                from dataset_scripts.dataset import write_dataset
 
-            clips_built, skipped = write_dataset(corpus, parts, unusable, source, out)
-            remove(staging)
+                clips_built, skipped = write_dataset(corpus, parts, unusable, source, out)
+                remove(staging)
     finally:
         for folder in (out / FOLDS, out):  # a refused build leaves no empty folder
             with contextlib.suppress(OSError):

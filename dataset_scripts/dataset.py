@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from dataset_scripts.parts import Contents, Part, read_parts
 from dataset_scripts.recordings import Row, repetitions
 from dataset_scripts.shards import plan_shards, write_shard
 from ser_generalize.files import remove, staged
+
+WRITERS = 2  # of shards; Parquet is written without Python's lock, and more find the disk busy
 
 
 def write_dataset(
@@ -61,22 +64,25 @@ def _select(parts: Sequence[Part], contents: Contents, unusable: list[Skipped]) 
 
 
 def _write(corpus: Corpus, found: Selection, source: Path, out: Path) -> None:
-    folds = fold_table(found.clips)
-    summary = summarise(corpus, found.clips, len(found.skipped)) | {"folds": digest(folds)}
     fold_file = out / FOLDS / f"{corpus.name}.parquet"
     # Card, shards and folds are complete on disk before any of them replaces what is there.
     with ExitStack() as stack:
         card = stack.enter_context(staged(out / "README.md"))
         folder = stack.enter_context(staged(out / corpus.name))
         folder.mkdir()
-        for shard in plan_shards(corpus.name, found.parts, found.sizes, folder):
-            write_shard(shard)
+        threads = ThreadPoolExecutor(WRITERS)
+        stack.callback(threads.shutdown, cancel_futures=True)
+        shards = plan_shards(corpus.name, found.parts, found.sizes, folder)
+        writing = threads.map(write_shard, shards)  # while folds are made of what is in memory
+        folds = fold_table(found.clips)
+        summary = summarise(corpus, found.clips, len(found.skipped)) | {"folds": digest(folds)}
         (folder / SKIPPED_FILE).write_text(_skipped_table(found.skipped, source), encoding="utf-8")
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         if folds.num_rows:
             pq.write_table(folds, stack.enter_context(staged(fold_file)))
         built = summaries(out, but=corpus.name) | {corpus.name: summary}
         card.write_text(render([built[name] for name in sorted(built)]), encoding="utf-8")
+        list(writing)  # raises what a thread did
     if not folds.num_rows:
         remove(fold_file)
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataset_scripts.recordings import Row
 from ser_generalize.labels import LABEL_SETS, NATIVE
@@ -43,7 +44,9 @@ def digest(table: pa.Table) -> str | None:
         return None
     state = hashlib.sha256()
     for column in table.columns:
-        state.update("\n".join(column.to_pylist()).encode())
+        texts = column.combine_chunks()
+        lines = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], texts), "\n")
+        state.update(lines[0].as_buffer())
     return state.hexdigest()[:16]
 
 
@@ -64,9 +67,10 @@ def _parts(clips: Clips, labels: str, protocol: str) -> Iterator[pa.Table]:
         return
     ids = np.array(clips.clip_id.names, dtype=object)[clips.clip_id.codes]
     for fold in folds:
-        kept = np.concatenate([fold.train, fold.validation, fold.test])
-        unused = np.setdiff1d(np.arange(len(clips)), kept)
-        parts = {"test": fold.test, "validation": fold.validation, "unused": unused}
+        unused = np.ones(len(clips), dtype=bool)
+        for kept in (fold.train, fold.validation, fold.test):
+            unused[kept] = False
+        parts = {"test": fold.test, "validation": fold.validation, "unused": unused.nonzero()[0]}
         for part, rows in parts.items():
             said = (pa.repeat(text, len(rows)) for text in (labels, protocol, fold.name, part))
             yield pa.table([pa.array(ids[rows], pa.string()), *said], schema=SCHEMA)

@@ -63,7 +63,7 @@ def _number_of_processes(text: str) -> int:
 
 @contextmanager
 def processes(workers: int | None) -> Iterator[Spread]:
-    """Yield a function that spreads tasks over so many processes, which are started when needed.
+    """Yield a function that spreads tasks over so many processes, which start at once.
 
     `spread(function, tasks)` yields the results in the order in which they are done; one task, or
     one worker, stays in this process. With None there is a worker per core, but none is started
@@ -72,7 +72,7 @@ def processes(workers: int | None) -> Iterator[Spread]:
     InputError where a process ends unexpectedly.
     """
     count = workers or available_cores()
-    pool: ProcessPoolExecutor | None = None
+    pool = _start(count) if workers and workers > 1 else None
 
     def spread(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         if min(count, len(tasks)) <= 1:
@@ -81,12 +81,8 @@ def processes(workers: int | None) -> Iterator[Spread]:
 
     def in_pool(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         nonlocal pool
-        if pool is None:
-            # One forked from a process with threads (pyarrow's, tqdm's) may hang: start afresh.
-            pool = ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent)
-        with _ctrl_c_is_for_the_parent():
-            begun = [pool.submit(function, task) for task in tasks]
-        return _results(begun)
+        pool = pool or _start(count)
+        return _results(_begin(pool, function, tasks))
 
     try:
         yield spread
@@ -95,6 +91,21 @@ def processes(workers: int | None) -> Iterator[Spread]:
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+
+
+def _start(count: int) -> ProcessPoolExecutor:
+    """Return a pool whose processes are starting, which takes each a third of a second."""
+    # One forked from a process with threads (pyarrow's, tqdm's) may hang: start afresh.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent)
+    _begin(pool, int, [0] * count)  # a task for each, or it would start when the first one comes
+    return pool
+
+
+def _begin(
+    pool: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Sequence[Any]
+) -> "list[Future[Any]]":
+    with _ctrl_c_is_for_the_parent():
+        return [pool.submit(function, task) for task in tasks]
 
 
 def _if_it_pays(

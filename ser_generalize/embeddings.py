@@ -44,7 +44,6 @@ MANIFEST = "manifest.json"
 INDEX = "index.feather"
 CARD = "README.md"  # of a store that was pulled from the Hub
 LOCK = ".lock"
-READERS = 2  # threads; more find memory busy
 
 
 def find_store(name: str | Path) -> Path:
@@ -196,7 +195,6 @@ def read_embeddings(
     `layers` are some of the store's, all by default; the key returned has those. Raises InputError
     where the store lacks a layer, lacks a clip or holds it for other audio.
     """
-    assert len(set(clip_ids)) == len(clip_ids), "a clip id was asked for twice"
     key, manifest = read_manifest(store)
     index = _read_index(store, manifest)
     wanted = key.layers if layers is None else tuple(layers)
@@ -207,36 +205,48 @@ def read_embeddings(
     values = np.empty((len(clip_ids), *key.shape), dtype="<f2")
 
     asked = [place for place in places(index, targets) if (place.targets >= 0).any()]
-    # A task a thread: one a shard would cost as much as half of the reading.
-    shares = [asked[first::READERS] for first in range(READERS)]
-    with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(lambda share: _read_shards(store, share, columns, values), shares))
+    # Two threads keep memory busy; neighbours to one, since two in one page would both clear it.
+    half = len(asked) // 2
+    with ThreadPoolExecutor(1) as other:
+        reading = other.submit(_read_shards, store, asked[:half], columns, values)
+        _read_shards(store, asked[half:], columns, values)
+        reading.result()
     return key, values
 
 
 def _read_shards(
     store: Path, shards: Sequence[Place], columns: Sequence[int], values: Embeddings
 ) -> None:
+    """Read the layers of some columns from shards to where their clips belong in the answer."""
     for place in shards:
-        _read_layers(store, place, columns, values)
+        path = store / f"{place.name}{SUFFIX}"
+        for position, column in enumerate(columns):
+            answer = values[:, position]
+            source = path, place.offsets[column], place.checksums[column]
+            run = _run(answer, place.targets)
+            if run is not None:
+                read_layer(*source, run)
+            else:
+                block = np.empty((len(place.targets), *answer.shape[1:]), answer.dtype)
+                read_layer(*source, block)
+                _scatter(block, place.targets, answer)
 
 
-def _read_layers(store: Path, place: Place, columns: Sequence[int], values: Embeddings) -> None:
-    """Read the layers of some columns from a shard to where its clips belong in the answer."""
-    rows = np.flatnonzero(place.targets >= 0)
-    targets = place.targets[rows]
-    whole = len(rows) == len(place.targets)
-    straight = whole and len(columns) == 1 and bool((np.diff(targets) == 1).all())
-    for position, column in enumerate(columns):
-        if straight:  # the order of the answer is that of the shard: nothing has to be moved
-            block = values[targets[0] : targets[-1] + 1, position]
-        else:
-            block = np.empty((len(place.targets), *values.shape[2:]), values.dtype)
-        read_layer(
-            store / f"{place.name}{SUFFIX}", place.offsets[column], place.checksums[column], block
-        )
-        if not straight:
-            values[targets, position] = block if whole else block[rows]
+def _run(answer: Embeddings, targets: NDArray[np.int64]) -> Embeddings | None:
+    """Return the piece of an answer that a shard fills as it lies there, if there is one."""
+    first, last = int(targets[0]), int(targets[-1])
+    run = answer[first : last + 1]
+    if first < 0 or len(run) != len(targets) or not run.flags.c_contiguous:
+        return None
+    return run if (targets == np.arange(first, last + 1)).all() else None
+
+
+def _scatter(block: Embeddings, targets: NDArray[np.int64], answer: Embeddings) -> None:
+    wanted = targets >= 0
+    if wanted.all():
+        answer[targets] = block
+    else:
+        answer[targets[wanted]] = block[wanted]
 
 
 def _columns(store: Path, key: StoreKey, layers: Sequence[int]) -> list[int]:
@@ -253,6 +263,7 @@ def _check_all_found(store: Path, clip_ids: Sequence[str], targets: NDArray[np.i
     found = np.zeros(len(clip_ids), dtype=bool)
     found[targets[targets >= 0]] = True
     if not found.all():
+        assert len(set(clip_ids)) == len(clip_ids), "a clip id was asked for twice"
         missing = [clip_ids[row] for row in np.flatnonzero(~found).tolist()]
         raise InputError(
             f"embedding store {store} lacks {len(missing)} of {len(found)} clips as they are in "

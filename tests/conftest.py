@@ -15,6 +15,7 @@ os.environ |= {"HF_HOME": f"{_CACHE}/hf", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE":
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the Hub that tests start speaks plain HTTP
 # A shell that starts the tests in the background has Ctrl-C ignored, in all that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process of a test compiles the package
 os.environ["OMP_NUM_THREADS"] = "1"  # threads wait for one another longer than tiny models compute
 
 import pytest  # noqa: E402

@@ -250,7 +250,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("--sampler", "smote", "--labels", "five", "--seeds", "6")
-    slow, out = "256,256", tmp_path / "run"
+    slow, out = "64,64", tmp_path / "run"
     argv = arguments(dataset, store, out, *options, head=slow)
     # On one core, or all groups would end together.
     door = "import os; os.cpu_count = lambda: 1; from ser_generalize import cli; cli.main()"

@@ -8,13 +8,15 @@ audio hash and checks every byte, in the order of the store and in a random one;
 a copy of an array of that size by numpy. Files are in the page cache, as they are after `embed`.
 Shards are added to the full store and to an empty one in turns.
 
-Predicted: 1.4 times a copy in the store's order and 1.7 in a random one, as a prototype took by the
-clock on two quiet cores; for whisper-base (--width 512) 2.1 and 2.6, since finding 50,000 ids takes
+Predicted: 1.4 times a copy in the store's order and 1.7 in a random one by the clock on two quiet
+cores, of which a copy uses one; more for whisper-base (--width 512), since finding 50,000 ids takes
 as long for narrow vectors. A shard is added in the same time whatever the store holds.
-Found on two nearly idle cores, four layers of width 1280: 2.2 times a copy in the store's order,
-2.3 in a random one; on cores that six times as many processes wanted 1.8 to 2.4 and 2.8 to 4.3
-(width 512: 4.6 to 5.4 and 5.0 to 5.8). Shards are added to a full store no slower than to an empty
-one (0.3 to 0.4).
+Found on two nearly idle cores, four layers, medians of 15 pairs in each of five runs: 1.3 times a
+copy in the store's order (1.26 to 1.51), 1.8 in a random one (1.73 to 1.91); with width 512, 2.0
+and 2.7. A single pair can take ten times as long, when the kernel makes room for huge pages. Of
+the processors' time a read takes 2.1 to 2.4 and 2.8 to 3.1 copies: more than a third of it clears
+fresh memory (of a copy's, half), and checksums are a tenth. Shards are added to a full store in the
+time of an empty one (1.0).
 """
 
 import argparse
@@ -113,10 +115,12 @@ def read(store: Path, key: StoreKey, clips: list[ClipRow]) -> None:
         print(f"one layer in {order} order, {source.nbytes / 1e6:.0f} MB:")
         for clock, name in enumerate(CLOCKS):
             copied, taken = ([spent[clock] for spent in side] for side in zip(*pairs, strict=True))
+            ratios = sorted(late / early for early, late in zip(copied, taken, strict=True))
+            ratio = statistics.median(ratios)
             print(
-                f"  {name:<10}{1000 * min(taken):7.1f} ms, a copy {1000 * min(copied):7.1f} ms, "
-                f"ratio {min(taken) / min(copied):.2f} (of the medians "
-                f"{statistics.median(taken) / statistics.median(copied):.2f})"
+                f"  {name:<10}{1000 * statistics.median(taken):7.1f} ms, a copy "
+                f"{1000 * statistics.median(copied):7.1f} ms, ratio {ratio:.2f} "
+                f"(medians of {ROUNDS} pairs; ratios {ratios[0]:.2f} to {ratios[-1]:.2f})"
             )
 
 
