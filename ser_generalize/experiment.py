@@ -48,7 +48,6 @@ from ser_generalize.tuning.recipe import NO_TUNING
 __all__ = ["Cell", "Setup", "run_cell"]
 
 Train = Callable[[Sequence[Task], OnEpoch], list[FoldResult]]
-PROJECT = "ser-generalize"  # to trackers
 
 SYNTHETIC = "synthetic"  # the elicitation of what `dataset_scripts.fabricate` makes
 CLIP_COLUMNS = tuple(
@@ -102,6 +101,7 @@ def _run(cell: Cell, out: Path, setup: Setup, accelerator: Accelerator) -> None:
     if cell.tune != NO_TUNING:
         tracker = Tracker(accelerator)
         train = in_step(lambda: make_tuner(material, setup, out / TUNING, tracker)).train
+        in_step(lambda: tracker.start(out.name, describe(cell, data)))
     title, show = f"train {cell.sampler}, {len(folds)} folds", accelerator.is_local_main_process
     total = sum(map(clips_of, share_of(material, folds, accelerator))) * cell.epochs
     with progress_bar(total, title, "clip", show) as bar:
@@ -134,7 +134,6 @@ def train_cell(
     cell, data, first = material.cell, material.data, accelerator.is_main_process
     description = describe(cell, data)
     in_step(lambda: start_run(out, description, accelerator.num_processes) if first else None)
-    accelerator.init_trackers(PROJECT, {name: str(value) for name, value in description.items()})
     share = share_of(material, folds, accelerator)
     train = train or partial(train_group, material)
     workers = workers_of(accelerator)

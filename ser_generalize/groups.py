@@ -24,10 +24,10 @@ from ser_generalize.run import FoldResult
 from ser_generalize.training import WEIGHTED, Job, Recipe, train
 from ser_generalize.tuning.recipe import NO_TUNING
 
-# On a CPU a group gains until the cost of a call is shared; larger ones only leave the cache, and
-# nothing for the other cores. See tests/benchmarks/training_cost.py.
-CPU_HEADS = 8
-CPU_WEIGHTS = 4_000_000
+# On a CPU a group gains until the cost of a call is shared; larger ones leave the cache, and heads
+# of many weights gain nothing. Measured by tests/benchmarks/training_cost.py.
+CPU_HEADS = 4
+CPU_WEIGHTS = 1_200_000
 GPU_SHARE = 0.5  # of the free memory
 
 OnEpoch = Callable[[int], object]  # told how many heads have ended an epoch

@@ -188,7 +188,7 @@ class Dropout:
         """Return the input of a layer, [heads, clips, size], half of it dropped, half doubled."""
         heads, clips, size = hidden.shape
         bits = random_bits(self._seeds, self._starts[layer], clips * size)
-        return hidden * bits.view(heads, clips, size) * 2
+        return hidden * (2 * bits).view(heads, clips, size).to(hidden.dtype)
 
 
 _BYTE = tuple(range(8))

@@ -149,23 +149,6 @@ def test_a_tuned_checkpoint_is_loaded_like_any_other(
     assert 1e-7 < difference < 0.3
 
 
-def test_trackers_hear_of_every_step(
-    dataset: Path, store: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    options = ("--tune", "lora", "--tune-epochs", "1", "--report-to", "tensorboard")
-    train.main(arguments(dataset, store, tiny_encoder, out, *options))
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(out / "tuning" / "ser-generalize")).Reload()
-    for curve in curves(out):
-        heard = events.Scalars(f"{curve['fold']}/0/loss")
-        np.testing.assert_allclose([one.value for one in heard], curve["losses"], rtol=1e-6)
-        validated = events.Scalars(f"{curve['fold']}/0/validation loss")
-        found = [one.value for one in validated]  # before the first step and after the epoch
-        np.testing.assert_allclose(found, curve["validation"], rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -6,10 +6,11 @@ embeddings of the fold's own training part. Folds are shared by the processes, o
 
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -37,6 +38,7 @@ from ser_generalize.tuning.recipe import LORA, NO_TUNING, TuneRecipe
 
 TUNING = "tuning"  # in the run folder: the loss curve of every fold, and where one in work is
 TRACKERS = ("tensorboard", "trackio", "wandb")
+PROJECT = "ser-generalize"  # to trackers
 NOT_TUNED = "validation speakers chose the head on the encoder that is not fine-tuned"
 
 MakeModel = Callable[[Parameters], SerForAudioClassification]  # of a trained head
@@ -53,7 +55,7 @@ class Setup:
 
     def check(self, cell: Cell) -> None:
         """Raise InputError for what does not fit together, or needs a package that is missing."""
-        if cell.tune == LORA and importlib.util.find_spec("peft") is None:
+        if cell.tune == LORA and not _is_installed("peft"):
             raise InputError("--tune lora needs peft; pip install 'ser-generalize[tune]'")
         if cell.tune != NO_TUNING:
             self._check_micro_batch(cell.tune_recipe.batch)
@@ -62,7 +64,7 @@ class Setup:
         one_of("--report-to", self.report_to, TRACKERS)
         if cell.tune == NO_TUNING:
             raise InputError("--report-to is for fine-tuning; add --tune full or lora")
-        if importlib.util.find_spec(self.report_to) is None:
+        if not _is_installed(self.report_to):
             raise InputError(
                 f"--report-to {self.report_to} needs the package {self.report_to}; "
                 f"pip install 'ser-generalize[{self.report_to}]'"
@@ -77,11 +79,30 @@ class Setup:
             )
 
 
+def _is_installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None  # wandb leaves a folder of its own name
+
+
 class Tracker:
     """Tells a tracker of every step of the folds that the first process fine-tunes."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator, self._lock, self._heard = accelerator, Lock(), 0
+
+    def start(self, run: str, description: Mapping[str, Any]) -> None:
+        """Open a run of this name; raises InputError for what the tracker lacks, such as a login.
+
+        `description` is what the tracker shows of it.
+        """
+        named = {tracker: {"name": run} for tracker in ("trackio", "wandb")}
+        settings = {name: str(value) for name, value in description.items()}
+        try:
+            self._accelerator.init_trackers(PROJECT, settings, named)
+        except Exception as error:  # of a library that is any of several
+            tracker = ", ".join(map(str, self._accelerator.log_with))
+            self._accelerator.trackers.clear()  # one that never started cannot end
+            raise InputError(f"--report-to {tracker} does not start: {error}") from error
 
     def of(self, task: Task) -> Callable[[Progress], object]:
         """Return what is told of a fold's progress. Trackers want one count of steps for all."""
