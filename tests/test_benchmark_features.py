@@ -144,7 +144,8 @@ def test_an_encoder_s_weights_and_products_are_counted(
     study: Study, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_encoder.parent)
-    found = measure_encoder(read_manifest(study.store)[0], "cpu")
+    key = replace(read_manifest(study.store)[0], window="cut")
+    found = measure_encoder(key, "cpu")
     weights = load_file(tiny_encoder / "model.safetensors")
     used = sum(w.numel() for name, w in weights.items() if name.startswith("model.encoder."))
     assert found.parameters == pytest.approx(used / 1e6)
@@ -153,9 +154,11 @@ def test_an_encoder_s_weights_and_products_are_counted(
     mels = 2 * 2 * frames * (3 * 80 * width + 402 * 80) + 2 * frames * 3 * width**2
     assert found.gflop == pytest.approx((blocks + mels) / 1e9, rel=0.02)
     assert found.throughput and found.throughput > 0 and found.latency and found.memory
-    one = measure_encoder(replace(read_manifest(study.store)[0], layers=(0, 1)), "cpu")
+    one = measure_encoder(replace(key, layers=(0, 1)), "cpu")
     assert one.gflop and one.parameters and one.gflop < found.gflop
     assert one.parameters < found.parameters
+    with_silence = measure_encoder(replace(key, window="short"), "cpu").gflop
+    assert with_silence and found.gflop < with_silence < 5 * found.gflop
 
 
 def test_what_cannot_be_measured_says_why_and_what_is_known_is_not_measured_again(

@@ -76,7 +76,7 @@ def test_it_has_learnt_the_clips_it_was_fitted_on(dataset: Path, run: Path) -> N
     right = (found.argmax(1) == labels).mean()
     folds = read_predictions(run)
     unheard = (folds.probabilities().argmax(1) == folds.labels()).mean()
-    assert right > max(0.6, unheard)
+    assert right > max(0.5, unheard)  # chance is 0.25, and the encoder is random
 
 
 def test_what_it_was_fitted_with_comes_from_the_folds(run: Path) -> None:
