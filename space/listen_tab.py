@@ -111,9 +111,10 @@ class ListenTab:
         for event in answers:
             event.failure(lambda: pictures.refusal(OUR_FAULT), None, self._answer, **QUICK)
         # Only now is the Hub asked what there is: the page starts without it.
-        page.load(self.offer, self._chosen, self._chosen, **QUICK)
+        offered = page.load(self.offer, self._chosen, self._chosen, **QUICK)
         facts = [self._gist, self._facts]
-        gr.on([page.load, self._chosen.change], self.describe, self._chosen, facts, **QUICK)
+        offered.then(self.describe, self._chosen, facts, **QUICK)
+        self._chosen.change(self.describe, self._chosen, facts, **QUICK)
         told = [self._voice, self._count, self._compare, self._pair]
         self._files.upload(
             self.add_files, [self._voice, self._files], [*told, self._files], **QUICK
@@ -178,8 +179,9 @@ class ListenTab:
     def offer(self, checkpoint: str | None) -> Any:
         """Return the checkpoints that may be chosen now."""
         names = self._shelf.names()
-        kept = checkpoint if checkpoint in names else next(iter(names), None)
-        return gr.Dropdown(names, value=kept)
+        if checkpoint in names:  # or another one, chosen since this was asked
+            return gr.Dropdown(names)
+        return gr.Dropdown(names, value=next(iter(names), None))
 
     def add_files(self, voice: Voice, paths: Sequence[str]) -> tuple[Any, ...]:
         """Decode recordings of the visitor's voice, and delete the files."""
