@@ -3,6 +3,7 @@
 import json
 import re
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ser_generalize.encoder.checkpoint import (
 )
 from ser_generalize.encoder.functionals import EGEMAPS
 from ser_generalize.encoder.interface import SHORT
-from ser_generalize.encoder.silence import remember
+from ser_generalize.encoder.silence import Silence, remember
 from ser_generalize.encoder.spectrum import LOG_MEL
 from ser_generalize.encoder.whisper import FIXED, SIZES
 from ser_generalize.errors import InputError, silenced
@@ -38,21 +39,45 @@ from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.schema import SAMPLING_RATE
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-CODE = (
-    configuration,
-    modeling,
-    mel,
-    ragged,
-    silence,
-)  # what a checkpoint carries to run without us
+# What a checkpoint carries to run without us.
+CODE = (configuration, modeling, mel, ragged, silence)
 AUTO_MAP = {
     "AutoConfig": "configuration.SerConfig",
     "AutoModelForAudioClassification": "modeling.SerForAudioClassification",
 }
 
 
-def read_encoder(store: StoreKey, name: str | None = None) -> tuple[dict[str, int], WhisperEncoder]:
-    """Return sizes and weights of the Whisper that a store was made with.
+@dataclass(frozen=True)
+class StoreEncoder:
+    """The Whisper that a store was made with, and the silence that it remembers, if it does."""
+
+    store: StoreKey
+    sizes: dict[str, int]  # by the names of WhisperConfig
+    whisper: WhisperEncoder
+    silence: Silence | None
+
+    def config(self, **more: Any) -> SerConfig:
+        """Return the configuration of a model that hears what the store holds; `more` is kept."""
+        return SerConfig(
+            whisper=self.sizes,
+            layers=list(self.store.layers),
+            window=self.store.window,
+            margin=self.store.margin,
+            silence=self.silence.sizes if self.silence else None,
+            **more,
+        )
+
+    def model(self, config: SerConfig, head: Parameters) -> SerForAudioClassification:
+        """Join the encoder and a trained head, with the scaler that it was trained under."""
+        model = SerForAudioClassification(config)
+        model.encoder.load_state_dict(self.whisper.state_dict())
+        model.silence = deepcopy(self.silence)
+        model.head.load_state_dict({name: torch.from_numpy(array) for name, array in head.items()})
+        return model.eval()
+
+
+def read_encoder(store: StoreKey, name: str | None = None) -> StoreEncoder:
+    """Return the Whisper that a store was made with.
 
     `name` says where it is, by default the store's own name for it. Raises InputError where it is
     not to be had, is another one, or is no Whisper.
@@ -72,21 +97,9 @@ def read_encoder(store: StoreKey, name: str | None = None) -> tuple[dict[str, in
             f"--encoder {name} is not what the embeddings were made with ({store.encoder}, "
             f"revision {store.revision[:12]}); give that one"
         )
-    whisper = WhisperConfig(**sizes)
-    return sizes, found.load(lambda: WhisperEncoder(whisper), "model.encoder.")
-
-
-def make_model(
-    config: SerConfig, encoder: WhisperEncoder, head: Parameters
-) -> SerForAudioClassification:
-    """Join an encoder and the arrays of a trained head with the scaler it was trained under."""
-    remembered = remember(encoder, max(config.layers)) if config.window == SHORT else None
-    config.silence = remembered.sizes if remembered else None
-    model = SerForAudioClassification(config)
-    model.silence = remembered
-    model.encoder.load_state_dict(encoder.state_dict())
-    model.head.load_state_dict({name: torch.from_numpy(array) for name, array in head.items()})
-    return model.eval()
+    whisper = found.load(lambda: WhisperEncoder(WhisperConfig(**sizes)), "model.encoder.")
+    remembered = remember(whisper, max(store.layers)) if store.window == SHORT else None
+    return StoreEncoder(store, sizes, whisper, remembered)
 
 
 def save_checkpoint(folder: Path, model: SerForAudioClassification) -> None:

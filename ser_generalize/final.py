@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize import __version__
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
 from ser_generalize.cell import Cell, Data, read_data, read_features
-from ser_generalize.checkpoint import make_model, read_encoder, save_checkpoint
+from ser_generalize.checkpoint import StoreEncoder, read_encoder, save_checkpoint
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.device import find_device
 from ser_generalize.errors import InputError, listing
@@ -41,8 +40,7 @@ class Final:
 
     cell: Cell
     data: Data
-    sizes: dict[str, int]  # of the encoder
-    encoder: WhisperEncoder
+    encoder: StoreEncoder
     rate: float  # of errors among what it answers
 
 
@@ -87,8 +85,7 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
             f"--final fits one head on {listing(corpora)} together, which the cross-validation has "
             "to judge: add --train-on union, or --corpora NAME for one of them"
         )
-    sizes, whisper = read_encoder(data.store, encoder)
-    return Final(cell, data, sizes, whisper, rate)
+    return Final(cell, data, read_encoder(data.store, encoder), rate)
 
 
 def write_final(final: Final, run_folder: Path, setup: Setup = Setup()) -> Path:  # noqa: B008 # is frozen
@@ -124,25 +121,19 @@ def _fit(
     job, _ = material.job(task)
     recipe = replace(cell.recipe, until=run.about.epochs)
     if not run.about.tune_epochs:
-        return make_model(config, final.encoder, train_head(material, job, recipe).parameters)
+        return final.encoder.model(config, train_head(material, job, recipe).parameters)
     tuner = make_tuner(material, setup, folder / EVERYBODY)
     tuned = replace(cell.tune_recipe, until=run.about.tune_epochs)
     tuning, _ = tuner.tune(task, job, tuned, recipe)
     model = merged(tuning.model.cpu())
-    config.silence = model.config.silence
     model.config = config
     tuner.finish(task, tuning)
     return model
 
 
 def _config(final: Final, run: Run, calibration: Calibration) -> SerConfig:
-    data, store = final.data, final.data.store
-    abstention = calibration.abstention
-    return SerConfig(
-        whisper=final.sizes,
-        layers=list(store.layers),
-        window=store.window,
-        margin=store.margin,
+    data, abstention = final.data, calibration.abstention
+    return final.encoder.config(
         hidden_sizes=list(parse_head(final.cell.head) or ()),
         # The folds' logits were divided by their own temperatures, those of this head are not.
         calibration=calibration.temperature * run.about.temperature,
@@ -162,7 +153,7 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "run": run.about.run,
         "encoder": store.encoder,
         "encoder_revision": store.revision,
-        "all_layers": list(store.layers) == list(range(final.sizes["encoder_layers"] + 1)),
+        "all_layers": list(store.layers) == list(range(final.encoder.sizes["encoder_layers"] + 1)),
         "dataset": data.fingerprint,
         "dataset_id": None if local else cell.dataset,
         "protocol": cell.protocol,

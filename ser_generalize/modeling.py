@@ -25,11 +25,10 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.mel import FFT, HOP, mel_filters, padded_log_mel, sounding_frames
 from ser_generalize.encoder.ragged import pool_padded
-from ser_generalize.encoder.silence import BEHIND, Silence
+from ser_generalize.encoder.silence import BEHIND, EDGES, Silence
 
 STRIDE = 320  # samples between encoder frames
 FRAME_RATE = 50  # encoder frames a second
-EDGES = 4  # silent frames: the last but one sees silence alone, the last the end of the window
 TOGETHER = 8  # windows of up to 30 s that are encoded at a time
 
 

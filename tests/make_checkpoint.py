@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_generalize.checkpoint import make_model, read_encoder, save_checkpoint
-from ser_generalize.configuration import SerConfig
+from ser_generalize.checkpoint import read_encoder, save_checkpoint
 from ser_generalize.embeddings import StoreKey
 from ser_generalize.encoder import Encoder, Settings, load_encoder
 from ser_generalize.heads import Parameters
@@ -53,17 +52,13 @@ def make_checkpoint(
 ) -> Path:
     """Write a checkpoint over an encoder; its head is random, and it has no card."""
     loaded = load_encoder(str(encoder), settings or Settings(dtype="fp32"))
-    sizes, whisper = read_encoder(store_key(loaded), str(encoder))
-    described = SerConfig(
-        whisper=sizes,
-        layers=list(loaded.layers),
-        window=loaded.settings.window,
-        margin=loaded.settings.margin or 0.0,
+    found = read_encoder(store_key(loaded), str(encoder))
+    described = found.config(
         hidden_sizes=[HIDDEN],
         id2label=dict(enumerate(FOUR)),
         label2id={name: number for number, name in enumerate(FOUR)},
         **config,
     )
     head = random_head(len(loaded.layers), 2 * loaded.width, len(FOUR))
-    save_checkpoint(folder, make_model(described, whisper, head))
+    save_checkpoint(folder, found.model(described, head))
     return folder

@@ -12,8 +12,7 @@ from make_encoder import sound
 from numpy.typing import NDArray
 
 from ser_generalize.augment import Augmentation
-from ser_generalize.checkpoint import make_model, read_encoder
-from ser_generalize.configuration import SerConfig
+from ser_generalize.checkpoint import read_encoder
 from ser_generalize.encoder import Settings, load_encoder
 from ser_generalize.heads import clip_normalised
 from ser_generalize.modeling import SerForAudioClassification
@@ -43,11 +42,8 @@ def features(encoder: Path) -> NDArray[np.float32]:
 def model(encoder: Path, layers: tuple[int, ...] | None = None) -> SerForAudioClassification:
     """Return an untrained model over an encoder, its scaler fitted on all clips."""
     loaded = load_encoder(str(encoder), Settings(dtype="fp32", layers=layers))
-    sizes, whisper = read_encoder(store_key(loaded), str(encoder))
-    config = SerConfig(
-        whisper=sizes,
-        layers=list(loaded.layers),
-        margin=loaded.settings.margin or 0.0,
+    found = read_encoder(store_key(loaded), str(encoder))
+    config = found.config(
         hidden_sizes=[HIDDEN],
         id2label=dict(enumerate("abcd")),
         label2id={name: number for number, name in enumerate("abcd")},
@@ -55,7 +51,7 @@ def model(encoder: Path, layers: tuple[int, ...] | None = None) -> SerForAudioCl
     values = features(encoder)[:, list(loaded.layers)]
     head = random_head(len(loaded.layers), 2 * loaded.width, CLASSES)
     head |= {"mean": values.mean(0), "deviation": values.std(0) + 0.1}
-    return make_model(config, whisper, head)
+    return found.model(config, head)
 
 
 def tunable(encoder: Path, mode: str = "full", layers: tuple[int, ...] | None = None) -> Tunable:

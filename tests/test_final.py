@@ -34,7 +34,7 @@ REPO = "org/ser-four"
 
 def arguments(dataset: Path, store: Path, out: Path, encoder: Path, *options: str) -> list[str]:
     folders = ["--dataset", str(dataset), "--embeddings", str(store), "--out", str(out)]
-    return [*folders, "--head", "8", "--final", "--encoder", str(encoder), *options]
+    return [*folders, "--head", "32", "--final", "--encoder", str(encoder), *options]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_it_has_learnt_the_clips_it_was_fitted_on(dataset: Path, run: Path) -> N
     right = (found.argmax(1) == labels).mean()
     folds = read_predictions(run)
     unheard = (folds.probabilities().argmax(1) == folds.labels()).mean()
-    assert right > max(0.5, unheard)  # chance is 0.25, and the encoder is random
+    assert right > max(0.6, unheard)
 
 
 def test_what_it_was_fitted_with_comes_from_the_folds(run: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_folds_epochs_and_temperatures_count(
     predictions = read_predictions(folder)
     stopped = replace(predictions.about, epochs=7, temperature=2 * predictions.about.temperature)
     write_predictions(folder / FILE_NAME, replace(predictions, about=stopped))
-    cell = Cell(str(dataset), store, head="8")
+    cell = Cell(str(dataset), store, head="32")
     after = load_checkpoint(str(write_final(plan_final(cell, str(tiny_encoder)), folder)))
     assert after.config.training["epochs"] == 7
     assert after.config.calibration == pytest.approx(2 * before.config.calibration)

@@ -36,7 +36,7 @@ from examples import write_examples  # noqa: E402
 
 Page = Any
 TEXT = "K IH1 D Z | AA1 R | T AO1 K IH0 NG | B AY1 | DH AH0 | D AO1 R"
-PATIENCE = 30_000  # ms; other tests run beside these
+PATIENCE = 10_000  # ms, on a machine that is busy with other tests
 TRAINING = {"corpora": {"ravdess": {"clips": 672, "speakers": 24}}, "protocol": "loso"}
 # What Chromium itself says of a file that is no sound, before the app has said anything.
 UNPLAYABLE = "(?i)waveform load error|range.not.satisfiable|/gradio_api/file="

@@ -11,10 +11,9 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_generalize.encoder.device import TORCH_DTYPES, Linear, make_linear
 from ser_generalize.encoder.ragged import Ragged
-from ser_generalize.encoder.silence import Silence, remember
+from ser_generalize.encoder.silence import EDGES, Silence, remember
 
 TAPS = 3  # frames that a convolution sees
-EDGES = 4  # silent frames: the last but one sees silence alone, the last the end of the window
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -34,9 +33,8 @@ class Network:
         """Yield the input of the first block and the output of every block, of the sound alone.
 
         They are [frames, width], as `transformers` numbers them: the last one comes after the final
-        layer norm. `mel` holds
-        for every clip a frame before, two a frame of `ragged`, and a frame after. Where silence is
-        remembered, as much of it follows for every clip, eight frames and two zeros.
+        layer norm. `mel` holds for every clip a frame before, two a frame of `ragged`, and a frame
+        after. Where silence is remembered, that of every clip follows, between two zeros.
         """
         lengths = ragged.lengths
         edges = [EDGES] * len(lengths) if self.silence else []

@@ -96,8 +96,10 @@ class Ragged:
         assert self.silence is not None
         clips = len(rectangle.counts) if rectangle else 1
         if (clips, own) not in self._gained:
-            frames = torch.full((1,), own, device=self._sound.device)
-            frames = rectangle.counts - self._ahead if rectangle else frames
+            if rectangle:
+                frames = rectangle.counts - self._ahead
+            else:
+                frames = torch.tensor([own], device=self._sound.device)
             self._gained[clips, own] = self.silence.gains(frames, own)
         return self._gained[clips, own]
 

@@ -22,6 +22,8 @@ BEHIND = 8  # frames right behind a clip that are run with it
 SPREAD = 32  # silent frames run with every clip, evenly over the window
 TOGETHER = 8  # neighbouring places that share a key
 LARGE, ALONE = 16.0, 1.5  # times the median norm: from where on a place is run, or shares no key
+# Silent frames to convolve: the last but one sees silence alone, the last the window's end.
+EDGES = 4
 LEVEL = -0.9  # what silence is in the log-mel of a clip of usual loudness
 
 

@@ -22,9 +22,9 @@ from ser_generalize.encoder.checkpoint import Checkpoint, Config, chosen
 from ser_generalize.encoder.device import find_dtype
 from ser_generalize.encoder.interface import CUT, SHORT, STOCK, Samples, Settings, find_layers
 from ser_generalize.encoder.mel import log_mel, mel_filters
-from ser_generalize.encoder.network import EDGES, Network, make_network
+from ser_generalize.encoder.network import Network, make_network
 from ser_generalize.encoder.ragged import Ragged
-from ser_generalize.encoder.silence import BEHIND
+from ser_generalize.encoder.silence import BEHIND, EDGES
 from ser_generalize.encoder.windows import capacity, count_windows, embed_windows
 from ser_generalize.errors import InputError
 

@@ -18,9 +18,8 @@ from scipy.special import softmax
 
 from ser_generalize.augment import Augmentation
 from ser_generalize.cell import Cell, Data
-from ser_generalize.checkpoint import make_model, read_encoder
+from ser_generalize.checkpoint import read_encoder
 from ser_generalize.clips import open_clips
-from ser_generalize.configuration import SerConfig
 from ser_generalize.decoding import decode
 from ser_generalize.degradation import parse_degradation
 from ser_generalize.encoder.device import has_bf16
@@ -203,13 +202,8 @@ def make_tuner(
 ) -> Tuner:
     """Return what fine-tunes the folds of a cell, or raise InputError for what is missing."""
     cell, data = material.cell, material.data
-    store, classes = data.store, dict(enumerate(data.classes))
-    sizes, encoder = read_encoder(store, setup.encoder)
-    config = SerConfig(
-        whisper=sizes,
-        layers=list(store.layers),
-        window=store.window,
-        margin=store.margin,
+    classes, encoder = dict(enumerate(data.classes)), read_encoder(data.store, setup.encoder)
+    config = encoder.config(
         hidden_sizes=list(parse_head(cell.head) or ()),
         id2label=classes,
         label2id={name: number for number, name in classes.items()},
@@ -219,7 +213,7 @@ def make_tuner(
         setup,
         folder,
         read_waves(cell, data),
-        lambda head: make_model(config, encoder, head),
+        lambda head: encoder.model(config, head),
         tracker,
     )
 
