@@ -30,7 +30,7 @@ UNTOLD = (
 MOODS = (
     f"{FEWEST} recordings or more of one voice, of a sentence or two each and in different moods: "
     "neutral ones alone can do harm. No label is needed. Measured on real speech, 5 clips gained "
-    "3.6 points of UAR and 2 clips not surely any. They stay in memory while this page is open, "
+    "3.1 points of UAR and 2 clips not surely any. They stay in memory while this page is open, "
     "and are not kept."
 )
 OUR_FAULT = (

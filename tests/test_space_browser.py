@@ -110,9 +110,13 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Page]]:
                 if not re.search(expecting, complaint):
                     complaints.append(complaint)
 
+            def hear(said: Any) -> None:
+                if said.type == "error":
+                    note(f"{said.text} {said.location.get('url', '')}")  # of what, it tells apart
+
             page = contexts.enter_context(browser.new_context(**settings)).new_page()
             page.set_default_timeout(PATIENCE)
-            page.on("console", lambda said: note(said.text) if said.type == "error" else None)
+            page.on("console", hear)
             page.on("pageerror", lambda error: note(str(error)))
             page.on("response", lambda got: note(got.url) if got.status >= 400 else None)
             page.on("request", lambda asked: None if own(asked.url) else note(asked.url))
