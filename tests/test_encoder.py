@@ -29,7 +29,7 @@ from ser_generalize.encoder import (
 )
 from ser_generalize.encoder.device import has_bf16
 from ser_generalize.encoder.mel import log_mel, mel_filters, sounding_frames
-from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.encoder.ragged import Ragged, in_steps
 from ser_generalize.encoder.silence import remember
 from ser_generalize.errors import InputError
 
@@ -274,11 +274,12 @@ def test_bf16_is_close_to_fp32_and_the_default_where_it_is_fast(
 def test_a_gpu_s_rectangle_gives_what_clip_by_clip_gives(
     one_second: Path, data: list[tuple[int, int]], block: int | None
 ) -> None:
-    real, lengths = [frames for frames, _ in data], [sum(pair) for pair in data]
+    real, heard = [frames for frames, _ in data], [sum(pair) for pair in data]
     known = None if block is None else remember(stock_encoder(one_second), 2)
+    lengths = [in_steps(frames) for frames in heard] if known else heard
     rows = sum(lengths) + len(lengths) * (len(known.places) if known else 0)
     stacked = torch.randn(rows, 3 * 32, generator=torch.Generator().manual_seed(0))
-    one, other = (Ragged(lengths, real, CPU, padded, known) for padded in (False, True))
+    one, other = (Ragged(lengths, heard, real, CPU, padded, known) for padded in (False, True))
     for sound_only in (False, True):
         found, expected = (each.attend(stacked, 2, block or 0, sound_only) for each in (one, other))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,9 @@
 """Frames of clips of many lengths, one after the other without padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,46 +14,74 @@ from ser_generalize.encoder.silence import Silence
 # Scores of a head up to which a CPU keeps those of bf16 attention in its cache; then two plain
 # products are twice as fast as torch's fused kernel.
 IN_CACHE = 500 * 500
+TOGETHER = 2  # clips of equal length at a time on a CPU; the scores of more leave its cache
+# Rows by which clips grow: oneDNN makes code for every shape that it has not met of late, which
+# takes longer than some rows more.
+STEP = 8
 LEAST = 1e-12  # variance; its root is far below what a store's float16 tells apart
+
+Seen = Any  # the gains of `Silence`, a mask or, without either, None
+
+
+def in_steps(count: int) -> int:
+    """Return the next number of rows that is a whole number of steps."""
+    return -(-count // STEP) * STEP
 
 
 class Ragged:
     """Where in [rows of all clips, width] each clip's rows are, and which are frames of its sound.
 
-    `lengths` counts each clip's frames; the first `real` of them are of its sound, the rest of the
-    silence behind it. Given a `silence`, the rows of frames that are run with every clip come
-    before those of its own. A GPU attends and pools `padded`, all clips in one call; a CPU clip by
-    clip, without padding.
+    `lengths` counts each clip's rows: the first `real` are of its sound, those up to `heard` of the
+    silence behind it, and attention passes over the rest, which there may be given a `silence`.
+    Then the rows of frames that are run with every clip come before those of its own. A GPU attends
+    and pools `padded`, all clips in one call; a CPU a few that are alike, without padding.
     """
 
     def __init__(
         self,
         lengths: Sequence[int],
+        heard: Sequence[int],
         real: Sequence[int],
         device: torch.device,
         padded: bool,
         silence: Silence | None = None,
     ) -> None:
-        self.lengths, self.real, self.silence = list(lengths), list(real), silence
+        self.lengths, self.silence = list(lengths), silence
         self._ahead = len(silence.places) if silence else 0
-        self._alike = list(_runs(zip(lengths, real, strict=True)))
-        self._gained: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._real = list(real)
+        self._kept = [min(in_steps(n), most) for n, most in zip(real, lengths, strict=True)]
         rows = torch.tensor([self._ahead + length for length in lengths])
-        starts = rows.cumsum(0) - rows + self._ahead
-        pairs = zip(starts.tolist(), real, strict=True)
-        self._sound = torch.cat([torch.arange(n) + start for start, n in pairs]).to(device)
-        self._rows = _Rectangle(rows, device) if padded else None
-        self._frames = _Rectangle(torch.tensor(real), device) if padded else None
+        starts = (rows.cumsum(0) - rows + self._ahead).tolist()
+        sound = [torch.arange(n) + at for at, n in zip(starts, self._kept, strict=True)]
+        self._sound = torch.cat(sound).to(device)
+        alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else TOGETHER))
+        self._rows = _Rectangle(rows, device) if padded and len(alike) > 1 else None
+        self._frames = _Rectangle(torch.tensor(self._kept), device) if padded else None
+        if self._rows:
+            alike = [(len(lengths), max(lengths), 0)]
+        frames = torch.tensor(heard, device=device).split([clips for clips, *_ in alike])
+        self._groups = [
+            _Group(clips, length, kept, self._seen(own, length))
+            for (clips, length, kept), own in zip(alike, frames, strict=True)
+        ]
+
+    def _seen(self, heard: Tensor, own: int) -> Seen:
+        """Return what attention sees of clips in `own` places, for all blocks."""
+        if self.silence:
+            return self.silence.gains(heard, own)
+        return self._rows.inside[:, None, None] if self._rows else None
 
     def sound(self, hidden: Tensor) -> Tensor:
-        """Return the rows of the sound alone."""
+        """Return the rows of the sound alone, filled up to a whole number of steps."""
         return hidden[self._sound]
 
     def pool(self, sound: Tensor) -> Tensor:
         """Return mean and deviation over every clip's sound, float32 [clips, 2, width]."""
         if self._frames:
-            return pool_padded(sound[self._frames.into], self._frames.inside)
-        return torch.stack([_statistics(clip.float()) for clip in sound.split(self.real)])
+            real = torch.tensor(self._real, device=sound.device)
+            return pool_padded(sound[self._frames.into], self._frames.places < real[:, None])
+        clips = zip(sound.split(self._kept), self._real, strict=True)
+        return torch.stack([_statistics(clip[:real].float()) for clip, real in clips])
 
     def surrounded(self, own: Tensor, silent: Tensor) -> Tensor:
         """Put each clip's silent frames [clips, places, width] before its own frames."""
@@ -65,43 +95,39 @@ class Ragged:
         `stacked` [rows, 3 width] are queries, which come scaled, keys and values.
         """
         split = stacked.unflatten(-1, (3, heads, -1))
-        if self._rows and len(self._alike) > 1:
-            found = self._attention(split[self._rows.into], block, slice(None), self._rows)
+        if self._rows:
+            seen = self._groups[0].seen
+            found = self._attention(split[self._rows.into], block, slice(None), seen)
             return self.sound(found[self._rows.out]) if sound else found[self._rows.out]
         rows, parts, start = slice(None), [], 0
-        for length, real, clips in self._alike:
-            end = start + clips * (self._ahead + length)
+        for group in self._groups:
+            end = start + group.clips * (self._ahead + group.length)
             if sound:
-                rows = slice(self._ahead, self._ahead + real)
-            parts.append(self._attention(split[start:end].unflatten(0, (clips, -1)), block, rows))
+                rows = slice(self._ahead, self._ahead + group.kept)
+            own = split[start:end].unflatten(0, (group.clips, -1))
+            parts.append(self._attention(own, block, rows, group.seen))
             start = end
         return torch.cat(parts)
 
-    def _attention(
-        self, split: Tensor, block: int, rows: slice, rectangle: "_Rectangle | None" = None
-    ) -> Tensor:
+    def _attention(self, split: Tensor, block: int, rows: slice, seen: Seen) -> Tensor:
         """Let some rows of clips attend: [clips, rows, 3, heads, size] to [rows, width]."""
         split = split.permute(2, 0, 3, 1, 4)
         queries, pairs = split[0], split[1:]
         if self.silence is None:
-            inside = rectangle.inside[:, None, None] if rectangle else None
-            found = _attention(queries[:, :, rows], pairs[0], pairs[1], inside)
+            found = _attention(queries[:, :, rows], pairs[0], pairs[1], seen)
         else:
-            gains = self._gains(split.shape[3] - self._ahead, rectangle)
-            found = self.silence.attend(block, queries, rows, pairs, gains, _attention)
+            found = self.silence.attend(block, queries, rows, pairs, seen, _attention)
         return found.transpose(1, 2).flatten(2).flatten(0, 1)
 
-    def _gains(self, own: int, rectangle: "_Rectangle | None") -> tuple[Tensor, Tensor]:
-        """Return the gains of clips of this length, or of all their lengths: for all blocks."""
-        assert self.silence is not None
-        clips = len(rectangle.counts) if rectangle else 1
-        if (clips, own) not in self._gained:
-            if rectangle:
-                frames = rectangle.counts - self._ahead
-            else:
-                frames = torch.tensor([own], device=self._sound.device)
-            self._gained[clips, own] = self.silence.gains(frames, own)
-        return self._gained[clips, own]
+
+@dataclass(frozen=True)
+class _Group:
+    """Neighbouring clips that attend in one call."""
+
+    clips: int
+    length: int  # rows of each, without those ahead of it
+    kept: int  # rows of its sound
+    seen: Seen
 
 
 class _Rectangle:
@@ -111,7 +137,7 @@ class _Rectangle:
         places = torch.arange(int(counts.max()))
         inside = places < counts[:, None]
         starts = counts.cumsum(0) - counts
-        self.counts, self.inside = counts.to(device), inside.to(device)
+        self.places, self.inside = places.to(device), inside.to(device)
         self.into = torch.where(inside, starts[:, None] + places, 0).to(device)
         self.out = inside.flatten().nonzero()[:, 0].to(device)
 
@@ -144,7 +170,9 @@ def _statistics(frames: Tensor) -> Tensor:
     return torch.stack([mean, (frames - mean).square_().mean(dim=0).sqrt_()])
 
 
-def _runs(shapes: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Yield what neighbours have alike, and how many they are."""
+def _runs(shapes: Iterable[tuple[int, int]], most: int | None) -> Iterator[tuple[int, int, int]]:
+    """Yield how many neighbours are alike, `most` at a time, and their shape."""
     for shape, group in groupby(shapes):
-        yield (*shape, len(list(group)))
+        count = len(list(group))
+        step = most or count
+        yield from ((min(step, count - start), *shape) for start in range(0, count, step))

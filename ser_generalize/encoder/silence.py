@@ -50,10 +50,12 @@ class Remembered(nn.Module):
     def attend(self, queries: Tensor, own: Tensor, gain: Tensor) -> Tensor:
         """Attend to clips and silence; for few queries, as no key is moved before it is used."""
         (keys, values), (more_keys, more_values) = own[..., SPREAD:, :], self.change(own)
-        silent = queries @ self.pairs[0].mT + (queries @ more_keys.mT) @ self.moves.mT
+        silent = _by_head(queries, self.pairs[0].mT)
+        silent = silent + (queries @ more_keys.mT) @ self.moves.mT
         weights = (torch.cat([queries @ keys.mT, silent], dim=-1) + gain).softmax(dim=-1)
         heard, silent = weights.split([keys.shape[-2], len(self.moves)], dim=-1)
-        return heard @ values + silent @ self.pairs[1] + (silent @ self.moves) @ more_values
+        found = heard @ values + _by_head(silent, self.pairs[1])
+        return found + (silent @ self.moves) @ more_values
 
 
 class Silence(nn.Module):
@@ -156,6 +158,12 @@ def remember(encoder: Any, last: int) -> Silence:
     if pairs:
         _fill(silence.first, pairs[0], spread, single, norms[0])
     return silence
+
+
+def _by_head(rows: Tensor, known: Tensor) -> Tensor:
+    """Return rows [clips, heads, rows, a] @ known [heads, a, b], which is not copied for a clip."""
+    together = rows.transpose(0, 1).flatten(1, 2) @ known
+    return together.unflatten(1, (len(rows), -1)).transpose(0, 1)
 
 
 def _groups(largest: Tensor, together: int) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ from ser_generalize.encoder.device import find_dtype
 from ser_generalize.encoder.interface import CUT, SHORT, STOCK, Samples, Settings, find_layers
 from ser_generalize.encoder.mel import log_mel, mel_filters
 from ser_generalize.encoder.network import Network, make_network
-from ser_generalize.encoder.ragged import Ragged
+from ser_generalize.encoder.ragged import Ragged, in_steps
 from ser_generalize.encoder.silence import BEHIND, EDGES
 from ser_generalize.encoder.windows import capacity, count_windows, embed_windows
 from ser_generalize.errors import InputError
@@ -60,7 +60,8 @@ class Whisper:
         """Return how many samples a clip of this many takes in a batch, padding included."""
         windows = count_windows(samples, self._limit)
         ahead = len(self.network.silence.places) if self.network.silence else 0
-        return windows * (ahead + self.window_frames(-(-samples // windows))) * STRIDE
+        own = self._rows(self.window_frames(-(-samples // windows)))
+        return windows * (ahead + own) * STRIDE
 
     def window_frames(self, samples: int) -> int:
         """Return how many frames the window of a clip of this many samples has."""
@@ -86,13 +87,19 @@ class Whisper:
     def pool(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Return the same of windows, all at once and in this thread alone."""
         lengths = [len(wave) for wave in waves]
-        frames = [self.window_frames(length) for length in lengths]
+        heard = [self.window_frames(length) for length in lengths]
         real, device = [real_frames(length) for length in lengths], self.filters.device
-        padded = device.type != "cpu"
-        ragged = Ragged(frames, real, device, padded, self.network.silence)
-        states = enumerate(self.network.states(self._mel(waves, frames), ragged))
+        padded, rows = device.type != "cpu", [self._rows(frames) for frames in heard]
+        ragged = Ragged(rows, heard, real, device, padded, self.network.silence)
+        states = enumerate(self.network.states(self._mel(waves, rows), ragged))
         pooled = [ragged.pool(hidden) for layer, hidden in states if layer in self.layers]
         return torch.stack(pooled, dim=1).cpu().numpy()
+
+    def _rows(self, frames: int) -> int:
+        """Return how many rows a window of this many frames has in the network."""
+        if self.network.silence is None:
+            return frames
+        return min(in_steps(frames), len(self.network.positions))
 
     def _mel(self, waves: Sequence[Samples], frames: Sequence[int]) -> Tensor:
         """Return every clip's mel between what surrounds it: zeros before, silence behind.
