@@ -13,10 +13,10 @@ cores, of which a copy uses one; more for whisper-base (--width 512), since find
 as long for narrow vectors. A shard is added in the same time whatever the store holds.
 Found on two nearly idle cores, four layers, medians of 15 pairs in each of five runs: 1.3 times a
 copy in the store's order (1.26 to 1.51), 1.8 in a random one (1.73 to 1.91); with width 512, 2.0
-and 2.7. A single pair can take ten times as long, when the kernel makes room for huge pages. Of
-the processors' time a read takes 2.1 to 2.4 and 2.8 to 3.1 copies: more than a third of it clears
-fresh memory (of a copy's, half), and checksums are a tenth. Shards are added to a full store in the
-time of an empty one (1.0).
+and 2.7 to 2.9. A single pair can take ten times as long, when the kernel makes room for huge pages.
+Of the processors' time a read takes 2.1 to 2.4 and 2.8 to 3.1 copies: more than a third of it
+clears fresh memory (of a copy's, half), and checksums are a tenth. Shards are added to a full store
+in the time of an empty one (1.0).
 """
 
 import argparse
