@@ -57,6 +57,7 @@ class Ragged:
         alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else TOGETHER))
         self._rows = _Rectangle(rows, device) if padded and len(alike) > 1 else None
         self._frames = _Rectangle(torch.tensor(self._kept), device) if padded else None
+        self._inside = (torch.arange(max(self._kept)) < torch.tensor(real)[:, None]).to(device)
         if self._rows:
             alike = [(len(lengths), max(lengths), 0)]
         frames = torch.tensor(heard, device=device).split([clips for clips, *_ in alike])
@@ -78,8 +79,7 @@ class Ragged:
     def pool(self, sound: Tensor) -> Tensor:
         """Return mean and deviation over every clip's sound, float32 [clips, 2, width]."""
         if self._frames:
-            real = torch.tensor(self._real, device=sound.device)
-            return pool_padded(sound[self._frames.into], self._frames.places < real[:, None])
+            return pool_padded(sound[self._frames.into], self._inside)
         clips = zip(sound.split(self._kept), self._real, strict=True)
         return torch.stack([_statistics(clip[:real].float()) for clip, real in clips])
 
@@ -137,7 +137,7 @@ class _Rectangle:
         places = torch.arange(int(counts.max()))
         inside = places < counts[:, None]
         starts = counts.cumsum(0) - counts
-        self.places, self.inside = places.to(device), inside.to(device)
+        self.inside = inside.to(device)
         self.into = torch.where(inside, starts[:, None] + places, 0).to(device)
         self.out = inside.flatten().nonzero()[:, 0].to(device)
 

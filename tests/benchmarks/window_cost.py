@@ -191,13 +191,12 @@ def _predicted(
     def leave_out(speaker: str) -> NDArray[np.int64]:
         test = speakers == speaker
         train, rest = _standardised(features[~test], features[test])
-        counts, generator = 0, np.random.default_rng(0)
-        for _ in range(PROBES):
-            drawn = generator.integers(len(train), size=len(train))
+        counts = []
+        for drawn in np.random.default_rng(0).integers(len(train), size=(PROBES, len(train))):
             model = LogisticRegression(C=logistic.C, max_iter=logistic.STEPS)
             predicted = model.fit(train[drawn], labels[~test][drawn]).predict(rest)
-            counts = counts + confusion(labels[test], predicted, labels.max() + 1)
-        return counts
+            counts.append(confusion(labels[test], predicted, labels.max() + 1))
+        return np.sum(counts, axis=0)
 
     with single_threads(os.cpu_count() or 1) as workers:
         return np.stack(list(workers.map(leave_out, tested or sorted(set(speakers)))))
