@@ -1,37 +1,22 @@
-"""A cell of an experiment: what was asked for, the clips it means, their embeddings and folds."""
+"""A cell of an experiment: what is asked for, and what of it goes together."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from datasets import Dataset
-from numpy.typing import NDArray
-
-from ser_generalize import __version__, heads
-from ser_generalize.adapt import domains, parse_adapt
-from ser_generalize.classes import Notes, find_classes
-from ser_generalize.dataset import fingerprint, load_clips
-from ser_generalize.degradation import NONE
-from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
-from ser_generalize.errors import InputError, listing, one_of
+from ser_generalize import heads
+from ser_generalize.adapt import parse_adapt
+from ser_generalize.errors import InputError, one_of
 from ser_generalize.labels import (
     ACTED,
     ALTERNATIVES,
-    LABEL_SETS,
     LABELS_FROM,
     NATIVE,
     VOTES,
     check_label_set,
 )
 from ser_generalize.predictions import PLAIN
-from ser_generalize.protocols import EACH, PROTOCOLS, Clips, Fold
-from ser_generalize.protocols import make_folds as folds_of
+from ser_generalize.protocols import EACH, PROTOCOLS
 from ser_generalize.resampling import BATCHES, SAMPLERS
-from ser_generalize.shards import check_same
 from ser_generalize.training import CROSS_ENTROPY, FOCAL, LOSSES, Recipe
 from ser_generalize.tuning.recipe import NO_TUNING, RECIPES, TUNINGS, TuneRecipe
 
@@ -42,8 +27,6 @@ STOPS = {
     FIXED: "all epochs, on all training speakers",
     EARLY: "validation speakers, kept out of training, choose the epoch and the temperature",
 }
-
-LoadClips = Callable[[str, Sequence[str] | None], Dataset]  # as `dataset.load_clips`
 
 
 @dataclass(frozen=True)
@@ -66,6 +49,7 @@ class Cell:
     corpora: tuple[str, ...] = ()  # empty: every corpus of the dataset
     languages: tuple[str, ...] = ()  # "en" holds "en-NZ"; empty: see `chosen_languages`
     test_embeddings: Path | None = None  # of the same clips, degraded: what is tested on
+    augment: tuple[Path, ...] = ()  # of the same clips, degraded: what is trained on as well
     layers: tuple[int, ...] = ()  # of the store; empty: all that it holds
     pooling: str = heads.BOTH
     tune: str = NO_TUNING
@@ -118,6 +102,7 @@ class Cell:
         asked = {
             f"--adapt {self.adapt}": self.adapt != PLAIN,
             "--test-embeddings": self.test_embeddings is not None,
+            "--augment": bool(self.augment),
             "--layers": bool(self.layers),
             f"--pooling {self.pooling}": self.pooling != heads.BOTH,
         }
@@ -172,202 +157,3 @@ class Cell:
         if self.languages:
             return () if ALL_LANGUAGES in self.languages else self.languages
         return (DEFAULT_LANGUAGE,) if meeting and not self.corpora else ()
-
-
-@dataclass(frozen=True)
-class Data:
-    """The clips inside the label set and their classes, in the order of their clip ids.
-
-    `others` are the clips outside of it that adaptation may know of: without their labels.
-
-    The order is part of the result, since batches are drawn by position: sorted, it depends neither
-    on the order of the dataset's rows nor on that of `--corpora`.
-    """
-
-    clips: Dataset
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    store: StoreKey
-    notes: Notes
-    others: Dataset
-    whole: Dataset  # all clips of the corpora, whatever their label and language
-    degraded: str = NONE  # how, what is tested on
-
-    @cached_property
-    def corpora(self) -> dict[str, str]:
-        """The identity of every corpus as the dataset has it."""
-        names = np.array(self.whole["corpus"])
-        return {
-            str(name): fingerprint(self.whole.select(np.flatnonzero(names == name).tolist()))
-            for name in np.unique(names)
-        }
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The identity of these clips, see `dataset.fingerprint`; it reads all of them."""
-        return fingerprint(self.clips)
-
-    @cached_property
-    def unlabelled(self) -> str:
-        """The identity of the other clips."""
-        return fingerprint(self.others)
-
-    def column(self, name: str) -> NDArray[np.object_]:
-        """Return a column of the clips, null as None; it is read once, and not to be changed."""
-        if name not in self._columns:
-            self._columns[name] = np.array(self.clips[name], dtype=object)
-            self._columns[name].setflags(write=False)
-        return self._columns[name]
-
-    @cached_property
-    def _columns(self) -> dict[str, NDArray[np.object_]]:
-        return {}
-
-    def domains(self, by: str) -> NDArray[np.object_]:
-        """Return whose statistics count for every clip and then every other one, see `adapt`."""
-        corpora, speakers = (
-            np.array([*self.column(name), *self.others[name]], dtype=object)
-            for name in ("corpus", "speaker")
-        )
-        return domains(by, corpora, speakers)
-
-
-def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
-    """Load the clips of a cell that are inside its label set and that the store says it embedded.
-
-    Raises InputError for a dataset or store that cannot be read, and where no clip is left.
-    """
-    whole = load(cell.dataset, cell.corpora or None).remove_columns("audio")
-    clips, spoken = _in_languages(cell, whole)
-    classes, labels, notes = find_classes(
-        clips, cell.dataset, cell.labels, cell.labels_from, cell.alternatives
-    )
-    store, manifest = read_manifest(cell.embeddings)
-    degraded, lacking = _tested(cell, store)
-    skipped = {item["clip_id"] for item in [*manifest["skipped"], *lacking]}
-    named = zip(clips["clip_id"], labels, range(len(labels)), strict=True)
-    inside = sorted((clip_id, row, label) for clip_id, label, row in named if label is not None)
-    kept = [(row, label) for clip_id, row, label in inside if clip_id not in skipped]
-    if not kept:
-        raise InputError(
-            f"no clip of {cell.dataset} is in the label set {cell.labels}; choose another of "
-            f"{', '.join([*LABEL_SETS, NATIVE])}"
-        )
-    if lost := len(inside) - len(kept):
-        notes += (f"{lost} clips have no embedding and were left out",)
-    chosen = clips.select([row for row, _ in kept])
-    if absent := sorted(set(clips["corpus"]) - set(chosen["corpus"])):
-        notes += (f"no clip in the label set {cell.labels}: {', '.join(absent)}",)
-    numbers = np.array([classes.index(label) for _, label in kept])
-    labelled = {clip_id for clip_id, *_ in inside}
-    others = _others(cell, clips, labelled | skipped)
-    return Data(chosen, classes, numbers, store, spoken + notes, others, whole, degraded)
-
-
-def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
-    """Return all clips but those known, in the order of their ids; none where none is asked for."""
-    if cell.adapt == PLAIN:
-        return clips.select([])
-    ids = zip(clips["clip_id"], range(len(clips)), strict=True)
-    return clips.select([row for clip_id, row in sorted(ids) if clip_id not in known])
-
-
-def read_features(cell: Cell, data: Data) -> heads.Features:
-    """Return the features of a cell's clips, in the same order, then the others'.
-
-    Where a cell is tested on other embeddings, these of its clips follow, in the same order again.
-    Raises InputError where a store lacks a clip, a layer or a statistic, or holds a clip for other
-    audio.
-    """
-    ids, hashes = ([*data.column(name), *data.others[name]] for name in ("clip_id", "sha256"))
-    layers, known = cell.layers or None, len(data.clips)
-    key, values = read_embeddings(cell.embeddings, ids, hashes, layers)
-    if cell.test_embeddings:
-        _, tested = read_embeddings(cell.test_embeddings, ids[:known], hashes[:known], layers)
-        values = np.concatenate([values, tested])
-    return heads.make_features(values, key.statistics, cell.pooling)
-
-
-def _tested(cell: Cell, store: StoreKey) -> tuple[str, list[dict[str, str]]]:
-    """Return how the tested embeddings are degraded, and what they lack; all else is the same."""
-    if cell.test_embeddings is None:
-        return NONE, []
-    tested, manifest = read_manifest(cell.test_embeddings)
-    check_same(cell.test_embeddings, tested, replace(store, degradation=tested.degradation))
-    return tested.degradation, manifest["skipped"]
-
-
-def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
-    """Return the clips in the languages of a cell, and a note about the others."""
-    wanted, tags = set(cell.chosen_languages), clips["language"]
-    spoken = [{str(tag), str(tag).partition("-")[0]} & wanted for tag in tags]
-    if strangers := wanted.difference(*spoken):
-        raise InputError(
-            f"no clip of {cell.dataset} is in {listing(sorted(strangers))}; choose --languages "
-            f"from: {', '.join(sorted({str(tag) for tag in tags}))}, or {ALL_LANGUAGES}"
-        )
-    others = Counter(str(tag) for tag, here in zip(tags, spoken, strict=True) if not here)
-    if not wanted or not others:
-        return clips, ()
-    kept = clips.select([row for row, here in enumerate(spoken) if here])
-    counts = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items()))
-    gone = sorted(set(clips["corpus"]) - set(kept["corpus"]))
-    whole = f", all of {', '.join(gone)} among them" if gone else ""
-    note = f"languages are {', '.join(sorted(wanted))}: clips of others left out ({counts}){whole}"
-    return kept, (note,)
-
-
-def make_folds(cell: Cell, data: Data) -> list[Fold]:
-    """Return the folds of a cell's protocol, each proved free of leaks and with classes to tell."""
-    names = {field.name for field in fields(Clips)} - {"label"}
-    columns = {name: data.column(name).tolist() for name in names}
-    labels = [data.classes[label] for label in data.labels]
-    folds = folds_of(cell.protocol, Clips.of({**columns, "label": labels}), cell.train_on)
-    for fold in folds:
-        _check_classes(cell, data, fold)
-    return folds
-
-
-def _check_classes(cell: Cell, data: Data, fold: Fold) -> None:
-    """Refuse a fold whose clips, trained on and tested, are all of one class: UAR would be 1."""
-    rows = np.concatenate([fold.train, fold.test])
-    found = np.unique(data.labels[rows])
-    if len(found) < 2:
-        corpora = sorted(set(data.column("corpus")[rows]))
-        raise InputError(
-            f"corpus {listing(corpora)} has clips of one class only "
-            f"({data.classes[found[0]]}) in the label set {cell.labels}: nothing to tell apart; "
-            "choose another label set, or leave it out with --corpora"
-        )
-
-
-def describe(cell: Cell, data: Data) -> dict[str, Any]:
-    """Return what makes this cell this cell: equal descriptions give equal predictions."""
-    return {
-        "version": __version__,
-        "dataset": data.fingerprint,
-        "corpora": sorted(set(data.column("corpus"))),
-        "encoder": data.store.encoder,
-        "encoder_revision": data.store.revision,
-        "window": data.store.window,
-        "layers": list(cell.layers),
-        "pooling": cell.pooling,
-        "protocol": cell.protocol,
-        "labels": cell.labels,
-        "labels_from": cell.labels_from,
-        "alternatives": sorted(cell.alternatives),
-        "classes": list(data.classes),
-        "train_on": cell.train_on,
-        "languages": list(cell.chosen_languages),
-        "sampler": cell.sampler,
-        "head": cell.head,
-        "loss": cell.loss,
-        "stop": cell.stop,
-        "adapt": cell.adapt,
-        "unlabelled": data.unlabelled,
-        "seeds": cell.seeds,
-        "recipe": asdict(cell.recipe),
-        "degraded": data.degraded,
-        "tune": cell.tune,
-        "tune_recipe": None if cell.tune == NO_TUNING else asdict(cell.tune_recipe),
-    }

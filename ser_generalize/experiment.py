@@ -16,16 +16,9 @@ from tqdm import tqdm
 
 from ser_generalize import heads
 from ser_generalize.adapt import parse_adapt
-from ser_generalize.cell import (
-    FIXED,
-    Cell,
-    Data,
-    describe,
-    make_folds,
-    read_data,
-    read_features,
-)
+from ser_generalize.cell import FIXED, Cell
 from ser_generalize.command import progress_bar
+from ser_generalize.data import Data, describe, make_folds, read_data, read_features
 from ser_generalize.degradation import NONE
 from ser_generalize.groups import (
     Material,
@@ -226,6 +219,11 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     adaptation = parse_adapt(cell.adapt)
     if adaptation.by != PLAIN:
         notes.append(adaptation.note(data.domains(adaptation.by)))
+    if data.augmented:
+        notes.append(
+            "half of the time a training clip is heard in a changed copy of it: "
+            f"{', '.join(data.augmented)}"
+        )
     notes += data.notes
     if cell.seeds > 1:
         notes.append(
@@ -250,6 +248,7 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
         seeds=cell.seeds,
         adapt=adaptation.name,
         degraded=data.degraded,
+        augmented=tuple(data.augmented),
         loss=cell.loss,
         stop=cell.stop,
         epochs=round(median([one.epochs for one in results if one.epochs] or [0])),
@@ -278,6 +277,7 @@ def _run_name(cell: Cell, data: Data) -> str:
     adapted = parse_adapt(cell.adapt).name
     by = [cell.sampler, cell.head, *(asked for asked, usual in unusual if asked != usual)]
     by += sorted(cell.alternatives)
+    by += [f"augmented {','.join(data.augmented)}"] if data.augmented else []
     by += [f"layer {','.join(map(str, cell.layers))}"] if cell.layers else []
     by += [f"{cell.pooling} only"] if cell.pooling != heads.BOTH else []
     first = [adapted] if adapted != PLAIN else []

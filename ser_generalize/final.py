@@ -10,9 +10,10 @@ import numpy as np
 from ser_generalize import __version__
 from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
-from ser_generalize.cell import Cell, Data, read_data, read_features
+from ser_generalize.cell import Cell
 from ser_generalize.checkpoint import StoreEncoder, read_encoder, save_checkpoint
 from ser_generalize.configuration import SerConfig
+from ser_generalize.data import Data, read_data, read_features
 from ser_generalize.encoder.device import find_device
 from ser_generalize.errors import InputError, listing
 from ser_generalize.figures import draw_reliability, save
@@ -162,6 +163,7 @@ def _training(final: Final, run: Run) -> dict[str, Any]:
         "alternatives": sorted(cell.alternatives),
         "sampler": cell.sampler,
         "loss": cell.loss,
+        "augmented": list(data.augmented),
         "adapt": run.about.adapt,
         "head": cell.head,
         "epochs": run.about.epochs,

@@ -12,7 +12,8 @@ from scipy.special import softmax
 from torch import Tensor
 
 from ser_generalize.adapt import UnlabelledClips, parse_adapt
-from ser_generalize.cell import EARLY, Cell, Data
+from ser_generalize.cell import EARLY, Cell
+from ser_generalize.data import Data
 from ser_generalize.heads import Features, Probabilities, parse_head
 from ser_generalize.logistic import train_logistic
 from ser_generalize.mixture import Rows
@@ -70,13 +71,18 @@ class Material:
 
     @cached_property
     def unlabelled(self) -> UnlabelledClips | None:
-        """The unlabelled clips that standardise, None where the training part does."""
+        """The unlabelled clips that standardise, None where the training part does.
+
+        A changed copy of a domain is one of its own: a voice on the telephone is another voice.
+        """
         adaptation = parse_adapt(self.cell.adapt)
         if adaptation.by == PLAIN:
             return None
         logistic = parse_head(self.cell.head) is None  # scikit-learn's knows no device
         features = torch.from_numpy(self.features) if logistic else self.on_device
-        return UnlabelledClips(features, self.data.domains(adaptation.by), adaptation)
+        own = self.data.domains(adaptation.by)
+        copies = [own + f" {degradation}" for degradation in self.data.augmented]
+        return UnlabelledClips(features, np.concatenate([own, *copies]), adaptation)
 
     def under(self, cell: Cell) -> "Material":
         """Return what another cell makes of the same clips: neighbours are not searched again."""
@@ -94,6 +100,8 @@ class Material:
         """Return a head to train, and a note where the sampler did not do it all."""
         fold, rows = task.fold, self.train_rows(task.fold)
         mixture, note = resample(self.cell.sampler, self.neighbours, rows, task.own_seed)
+        size, copies = self.data.rows, len(self.data.augmented)
+        mixture = replace(mixture, copies=tuple(size * copy for copy in range(1, copies + 1)))
         validation = fold.validation if self.cell.stop == EARLY else fold.validation[:0]
         test = fold.test + self.tested_from
         return Job(fold.name, task.own_seed, mixture, rows, test, validation), note

@@ -31,7 +31,8 @@ def train_logistic(
     """
     model = LogisticRegression(C=C, max_iter=STEPS, class_weight="balanced" if weighted else None)
     inputs = _standardised(torch.from_numpy(features), torch.from_numpy(train), known)
-    model.fit(mixture.of(inputs), mixture.label)
+    heard, counts = mixture.in_all_copies()
+    model.fit(heard.of(inputs), heard.label, counts)
     probabilities = np.zeros((len(test), classes), dtype=np.float32)
     probabilities[:, model.classes_] = model.predict_proba(inputs[test])
     return probabilities

@@ -22,7 +22,8 @@ class Mixture:
     """Resampled rows: row r is (1 - weight[r]) * first[r] + weight[r] * second[r].
 
     `first` and `second` are positions of real clips, of class `label` and `second_label`; a row
-    that is a real clip has weight 0. `batches` says how an epoch draws from the rows.
+    that is a real clip has weight 0. `batches` says how an epoch draws from the rows. `copies` says
+    how many rows further changed copies of all clips lie; those of a row are heard in the same one.
     """
 
     first: NDArray[np.int64]
@@ -31,6 +32,7 @@ class Mixture:
     label: Labels
     second_label: Labels
     batches: str = SHUFFLED
+    copies: tuple[int, ...] = ()
 
     def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the resampled rows of any features of the clips, shape [rows, ...]."""
@@ -44,7 +46,28 @@ class Mixture:
         return (1 - weight) * identity[self.label] + weight * identity[self.second_label]
 
     def epoch(self, generator: np.random.Generator) -> "Mixture":
-        """Return as many rows as there are, in the order in which an epoch trains on them."""
+        """Return as many rows as there are, in the order in which an epoch trains on them.
+
+        Where there are copies, every row is heard in one of them with probability 1/2.
+        """
+        drawn = self._drawn(generator)
+        if not self.copies:
+            return drawn
+        rows = len(self.label)
+        return drawn._moved(generator.choice(self.copies, rows) * generator.integers(2, size=rows))
+
+    def in_all_copies(self) -> tuple["Mixture", NDArray[np.float64] | None]:
+        """Return all rows as they are and in every copy, and how much each counts.
+
+        That is what epochs draw on average; without copies all count alike, which is None.
+        """
+        if not self.copies:
+            return self, None
+        rows, copies = len(self.label), len(self.copies)
+        heard = [self, *(self._moved(np.full(rows, further)) for further in self.copies)]
+        return joined(heard), np.repeat([1 / 2, *[1 / 2 / copies] * copies], rows)
+
+    def _drawn(self, generator: np.random.Generator) -> "Mixture":
         if self.batches == BALANCED:
             return self._take(_balanced_order(self.label, generator))
         drawn = self._take(generator.permutation(len(self.label)))
@@ -55,14 +78,17 @@ class Mixture:
         return replace(drawn, second=partner.first, second_label=partner.label, weight=weight)
 
     def _take(self, order: Rows) -> "Mixture":
-        return Mixture(
-            self.first[order],
-            self.second[order],
-            self.weight[order],
-            self.label[order],
-            self.second_label[order],
-            self.batches,
+        return replace(
+            self,
+            first=self.first[order],
+            second=self.second[order],
+            weight=self.weight[order],
+            label=self.label[order],
+            second_label=self.second_label[order],
         )
+
+    def _moved(self, further: Rows) -> "Mixture":
+        return replace(self, first=self.first + further, second=self.second + further)
 
 
 def joined(mixtures: Sequence[Mixture]) -> Mixture:

@@ -68,7 +68,8 @@ class About:
     tune: str = NO_TUNING  # full: the encoder was fine-tuned; lora: adapters in it were
     tune_epochs: int = 0  # of it, the median over folds
     labels_from: str = ACTED
-    degraded: str = NONE  # what was tested on; heads were trained on recordings as they are
+    degraded: str = NONE  # what was tested on
+    augmented: tuple[str, ...] = ()  # what was trained on beside the store's own recordings
     alternatives: tuple[str, ...] = ()  # disputed mappings that were decided the other way
     dataset: str = ""  # its fingerprint: two runs of one name may have seen other clips
     corpora: tuple[str, ...] = ()  # "ravdess 1a2b3c4d5e6f": all clips of each, not only the tested
@@ -162,8 +163,9 @@ def read_about(run: Path) -> About:
 
 
 def _about(metadata: bytes) -> About:
-    fields = {"alternatives": (), "corpora": (), **json.loads(metadata)}  # later additions
-    names = ("classes", "alternatives", "corpora", "leaks", "notes")
+    later = {"alternatives": (), "augmented": (), "corpora": ()}  # added since the first versions
+    fields = {**later, **json.loads(metadata)}
+    names = ("classes", "leaks", "notes", *later)
     lists = {name: tuple(fields[name]) for name in names}
     return About(**{**fields, **lists})
 

@@ -8,15 +8,8 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from ser_generalize.adapt import CORPUS
-from ser_generalize.cell import (
-    ALL_LANGUAGES,
-    FIXED,
-    Cell,
-    Data,
-    make_folds,
-    read_data,
-    read_features,
-)
+from ser_generalize.cell import ALL_LANGUAGES, FIXED, Cell
+from ser_generalize.data import Data, make_folds, read_data, read_features
 from ser_generalize.dataset import check_once, corpus_names, load_clips
 from ser_generalize.groups import Material
 from ser_generalize.heads import BOTH, DEFAULT_HEAD
@@ -54,14 +47,14 @@ class Reader:
         return clips
 
     def data(self, cell: Cell) -> Data:
-        """Return the clips and classes of a cell, as `cell.read_data`."""
+        """Return the clips and classes of a cell, as `data.read_data`."""
         alike = _of_data(cell)
         if alike not in self._data:
             self._data[alike] = read_data(alike, self.clips)
         return self._data[alike]
 
     def folds(self, cell: Cell) -> list[Fold]:
-        """Return the folds of a cell, as `cell.make_folds`."""
+        """Return the folds of a cell, as `data.make_folds`."""
         alike = _of_folds(cell)
         if self._folds is None or self._folds[0] != alike:
             self._folds = alike, make_folds(alike, self.data(cell))

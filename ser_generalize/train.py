@@ -39,6 +39,13 @@ def parser() -> CommandParser:
         help="store of the same clips made with `embed --degrade`: train on --embeddings, test on "
         "these",
     )
+    add(
+        "--augment",
+        nargs="+",
+        default=(),
+        metavar="DIR",
+        help="stores of the same clips made with `embed --degrade`: train on these copies too",
+    )
     add("--layers", nargs="+", type=int, default=(), metavar="N", help="only these of the store")
     add("--pooling", default="both", help="of every layer's frames: mean, std or both (default)")
     add("--protocol", default="loso", help=f"{', '.join(PROTOCOLS)} (default: loso)")
@@ -143,6 +150,7 @@ def main(argv: Sequence[str]) -> None:
         dataset=arguments.dataset,
         embeddings=find_store(arguments.embeddings),
         test_embeddings=tested and find_store(tested),
+        augment=tuple(map(find_store, arguments.augment)),
         layers=tuple(arguments.layers),
         pooling=arguments.pooling,
         protocol=protocol,

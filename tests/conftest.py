@@ -97,3 +97,17 @@ def store(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("embedded") / "store"
     embed(str(dataset), str(tiny_encoder), folder, settings=Settings(dtype="fp32"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def noisy(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with every clip in noise."""
+    folder = tmp_path_factory.mktemp("noisy") / "store"
+    embed(
+        str(dataset),
+        str(tiny_encoder),
+        folder,
+        settings=Settings(dtype="fp32"),
+        degradation="noise:0",
+    )
+    return folder

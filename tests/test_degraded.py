@@ -13,23 +13,17 @@ from ser_generalize.audio import decode_clip
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.pictures import draw
 from ser_generalize.benchmark.robustness import ROBUSTNESS
+from ser_generalize.benchmark.rows import score_rows
 from ser_generalize.degradation import parse_degradation
 from ser_generalize.embed import embed
 from ser_generalize.embeddings import read_embeddings, read_manifest, write_manifest
 from ser_generalize.encoder import Settings, load_encoder
 from ser_generalize.errors import InputError
+from ser_generalize.experiment import run_cell
 from ser_generalize.predictions import read_predictions
 
 FP32 = Settings(dtype="fp32")
-NOISE = "noise:0"
-
-
-@pytest.fixture(scope="module")
-def noisy(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the dataset in noise."""
-    folder = tmp_path_factory.mktemp("noisy") / "store"
-    embed(str(dataset), str(tiny_encoder), folder, settings=FP32, degradation=NOISE)
-    return folder
+NOISE = "noise:0"  # of the fixture `noisy`
 
 
 def run(dataset: Path, store: Path, out: Path, *more: object) -> bytes:
@@ -116,7 +110,8 @@ def test_the_part_compares_every_degraded_store_with_the_first(
     run(dataset, store, tmp_path / "0", "--head", "logistic")
     run(dataset, store, tmp_path / "1", "--head", "logistic", "--test-embeddings", noisy)
     runs = {cell: read_predictions(tmp_path / str(index)) for index, cell in enumerate(asked)}
-    (section,) = ROBUSTNESS.sections(study, runs, tmp_path)
+    section, alone = ROBUSTNESS.sections(study, runs, tmp_path)
+    assert "two kinds" in alone.notes[0] and not alone.tables
     scores, costs = section.tables
     assert [row.setting for row in scores.rows] == ["as recorded", NOISE]
     assert costs.rows[0].value == pytest.approx(scores.rows[1].value - scores.rows[0].value)
@@ -136,7 +131,8 @@ def test_scores_over_severity_are_drawn(
     study = Study(str(dataset), (store, noisy, mild), ("ravdess",), 1, "logistic")
     run(dataset, store, tmp_path / "run", "--head", "logistic")
     plain = read_predictions(tmp_path / "run")
-    (section,) = ROBUSTNESS.sections(study, dict.fromkeys(ROBUSTNESS.cells(study), plain), tmp_path)
+    runs = dict.fromkeys(ROBUSTNESS.cells(study), plain)
+    section, _ = ROBUSTNESS.sections(study, runs, tmp_path)
     costs, curve = section.figures
     assert [row.setting for row in curve.rows] == [NOISE, "noise:20"]
     assert not any("costs" in finding for finding in section.findings)
@@ -155,3 +151,30 @@ def test_a_clip_that_one_of_both_stores_lacks_is_left_out(
     found = read_predictions(tmp_path / "run")
     assert set(found.column("clip_id")) == {row["clip_id"] for row in kept}
     assert "1 clips have no embedding and were left out" in found.about.notes
+
+
+def test_what_training_on_worse_recordings_is_worth_is_asked_of_other_kinds(
+    dataset: Path, store: Path, noisy: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    mild, far = tmp_path / "mild", tmp_path / "far"
+    for folder, degradation in ((mild, "noise:20"), (far, "telephone")):
+        embed(str(dataset), str(tiny_encoder), folder, settings=FP32, degradation=degradation)
+    study = Study(str(dataset), (store, far, noisy, mild), ("ravdess",), 1, "logistic")
+    asked = {(cell.test_embeddings, cell.augment): cell for cell in ROBUSTNESS.cells(study)}
+    assert set(asked) == {
+        *((tested, ()) for tested in (None, noisy, mild, far)),
+        *((tested, (far,)) for tested in (noisy, mild)),  # nothing of their own kind
+        (far, (noisy, mild)),
+        (None, (noisy, mild, far)),
+    }
+    runs = {}
+    for number, cell in enumerate(ROBUSTNESS.cells(study)):
+        run_cell(cell, tmp_path / str(number))
+        runs[cell] = read_predictions(tmp_path / str(number))
+    _, section = ROBUSTNESS.sections(study, runs, tmp_path)
+    scores, gains = section.tables
+    assert [row.setting for row in scores.rows] == ["as recorded", NOISE, "noise:20", "telephone"]
+    plain = score_rows("", "", runs[asked[far, ()]])[0].value
+    assert gains.rows[-1].value == pytest.approx(scores.rows[-1].value - plain)
+    assert gains.rows[-1].low is not None and gains.rows[-1].p is not None
+    assert section.findings and draw(section.figures[0])[0].startswith(b"<?xml")

@@ -17,9 +17,10 @@ from watching import wait_for
 
 from ser_generalize import train
 from ser_generalize.audio import decode_clip
-from ser_generalize.cell import Cell, read_data, read_features
+from ser_generalize.cell import Cell
 from ser_generalize.checkpoint import load_checkpoint
 from ser_generalize.command import run_command
+from ser_generalize.data import read_data, read_features
 from ser_generalize.dataset import load_clips
 from ser_generalize.embed import embed
 from ser_generalize.encoder import Settings

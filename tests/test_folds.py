@@ -9,7 +9,8 @@ from datasets import get_dataset_config_names, load_dataset
 from make_trees import EMODB, raw, rows
 
 from dataset_scripts.build import build
-from ser_generalize.cell import Cell, make_folds, read_data
+from ser_generalize.cell import Cell
+from ser_generalize.data import make_folds, read_data
 from ser_generalize.dataset import load_clips
 
 COLUMNS = ["clip_id", "labels", "protocol", "fold", "part"]

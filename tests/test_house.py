@@ -27,7 +27,7 @@ FEATURES = {
     "pipeline",
 }
 FEATURES |= {"engine", "embed", "silent_clips", "augment", "degradation"}
-EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "experiment", "run"}
+EXPERIMENTS = {"predictions", "resampling", "heads", "cell", "data", "experiment", "run"}
 EXPERIMENTS |= {"mixture", "neighbours", "batches", "optimiser", "stopping", "training"}
 EXPERIMENTS |= {"adapt", "logistic", "groups", "configuration", "modeling", "checkpoint"}
 EXPERIMENTS |= {"calibration", "classes", "reader", "tuning"}

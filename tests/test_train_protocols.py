@@ -12,8 +12,9 @@ from make_dataset import Row
 from make_store import write_corpora
 
 from ser_generalize import train
-from ser_generalize.cell import Cell, make_folds, read_data
+from ser_generalize.cell import Cell
 from ser_generalize.command import run_command
+from ser_generalize.data import make_folds, read_data
 from ser_generalize.predictions import Predictions, read_predictions
 from ser_generalize.summary import read_runs
 

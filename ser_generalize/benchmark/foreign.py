@@ -17,8 +17,9 @@ from ser_generalize.benchmark.grid import folder_name
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.rows import difference_rows, families, in_words, score_rows, verdict
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
-from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell, Data
+from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell
 from ser_generalize.command import progress_bar
+from ser_generalize.data import Data
 from ser_generalize.experiment import collect, workers_of
 from ser_generalize.files import staged
 from ser_generalize.groups import group_size, make_groups, train_group

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 
 from ser_generalize.benchmark.part import Part, Study
 from ser_generalize.benchmark.speed import clips_per_second, duration, training_clips
-from ser_generalize.cell import Cell, describe
+from ser_generalize.cell import Cell
 from ser_generalize.command import progress_bar
+from ser_generalize.data import describe
 from ser_generalize.errors import InputError
 from ser_generalize.experiment import Progress, train_cell
 from ser_generalize.launch import in_step

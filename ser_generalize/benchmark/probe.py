@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ser_generalize.benchmark.grid import folder_name
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.sections import POOLED
-from ser_generalize.cell import Cell, Data, read_features
+from ser_generalize.cell import Cell
 from ser_generalize.command import progress_bar
+from ser_generalize.data import Data, read_features
 from ser_generalize.experiment import CLIP_COLUMNS
 from ser_generalize.heads import LOGISTIC
 from ser_generalize.logistic import train_logistic

@@ -9,7 +9,8 @@ from typing import Any
 
 from ser_generalize import __version__
 from ser_generalize.benchmark.part import BUDGET, Study
-from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell, Data
+from ser_generalize.cell import ALL_LANGUAGES, DEFAULT_LANGUAGE, Cell
+from ser_generalize.data import Data
 from ser_generalize.dataset import fingerprint
 from ser_generalize.embeddings import find_store, read_manifest
 from ser_generalize.errors import InputError, listing

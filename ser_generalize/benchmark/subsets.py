@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.shapley import Game, Subset, sampling_order
 from ser_generalize.benchmark.speed import clips_per_second, duration
-from ser_generalize.cell import Cell, Data, describe
+from ser_generalize.cell import Cell
 from ser_generalize.command import progress_bar
+from ser_generalize.data import Data, describe
 from ser_generalize.experiment import Progress, workers_of
 from ser_generalize.files import staged, write_text
 from ser_generalize.groups import Material, Task, group_size, train_jobs

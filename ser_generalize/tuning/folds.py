@@ -17,9 +17,10 @@ from accelerate import Accelerator
 from scipy.special import softmax
 
 from ser_generalize.augment import Augmentation
-from ser_generalize.cell import Cell, Data
+from ser_generalize.cell import Cell
 from ser_generalize.checkpoint import read_encoder
 from ser_generalize.clips import open_clips
+from ser_generalize.data import Data
 from ser_generalize.decoding import decode
 from ser_generalize.degradation import parse_degradation
 from ser_generalize.encoder.device import has_bf16
