@@ -26,7 +26,7 @@ from ser_generalize.protocols import make_folds as folds_of
 from ser_generalize.shards import check_same
 from ser_generalize.tuning.recipe import NO_TUNING
 
-Skipped = list[dict[str, str]]  # clip id and reason, as manifests list them
+Manifest = dict[str, Any]  # of an embedding store
 LoadClips = Callable[[str, Sequence[str] | None], Dataset]  # as `dataset.load_clips`
 
 
@@ -48,7 +48,8 @@ class Data:
     others: Dataset
     whole: Dataset  # all clips of the corpora, whatever their label and language
     degraded: str = NONE  # how, what is tested on
-    augmented: Mapping[str, Path] = field(default_factory=dict)  # copies trained on, by degradation
+    augmented: Mapping[str, Path] = field(default_factory=dict)  # trained on, by degradation
+    tested: Path | None = None  # the store that is tested on, if that is another
 
     @cached_property
     def corpora(self) -> dict[str, str]:
@@ -70,9 +71,19 @@ class Data:
         return fingerprint(self.others)
 
     @property
-    def rows(self) -> int:
+    def total(self) -> int:
         """How many clips there are, the others included."""
         return len(self.clips) + len(self.others)
+
+    @property
+    def copies(self) -> tuple[int, ...]:
+        """How many rows after every clip its degraded copies lie, see `read_features`."""
+        return tuple(self.total * copy for copy in range(1, len(self.augmented) + 1))
+
+    @property
+    def tested_from(self) -> int:
+        """How many rows after every clip lies what it is tested on: 0 where that is itself."""
+        return self.total * (1 + len(self.augmented)) if self.tested else 0
 
     def column(self, name: str) -> NDArray[np.object_]:
         """Return a column of the clips, null as None; it is read once, and not to be changed."""
@@ -93,6 +104,14 @@ class Data:
         )
         return domains(by, corpora, speakers)
 
+    def domains_and_copies(self, by: str) -> NDArray[np.object_]:
+        """Return the same for every row of the features: a copy of a domain is one of its own.
+
+        A voice on the telephone is another voice.
+        """
+        own = self.domains(by)
+        return np.concatenate([own, *(own + f" {how}" for how in self.augmented)])
+
 
 def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     """Load the clips of a cell that are inside its label set and that the store says it embedded.
@@ -104,28 +123,41 @@ def read_data(cell: Cell, load: LoadClips = load_clips) -> Data:
     classes, labels, notes = find_classes(
         clips, cell.dataset, cell.labels, cell.labels_from, cell.alternatives
     )
-    store, manifest = read_manifest(cell.embeddings)
-    degraded, lacking = _tested(cell, store)
-    augmented, lacked = _augmented(cell, store)
-    skipped = {item["clip_id"] for item in [*manifest["skipped"], *lacking, *lacked]}
+    store, degraded, augmented, skipped = _read_stores(cell)
     named = zip(clips["clip_id"], labels, range(len(labels)), strict=True)
     inside = sorted((clip_id, row, label) for clip_id, label, row in named if label is not None)
     kept = [(row, label) for clip_id, row, label in inside if clip_id not in skipped]
-    if not kept:
+    if not inside:
         raise InputError(
             f"no clip of {cell.dataset} is in the label set {cell.labels}; choose another of "
             f"{', '.join([*LABEL_SETS, NATIVE])}"
         )
+    if not kept:
+        raise InputError(
+            f"no clip in the label set {cell.labels} has an embedding in every store given: their "
+            "manifest.json says what was skipped and why"
+        )
     if lost := len(inside) - len(kept):
-        notes += (f"{lost} clips have no embedding and were left out",)
+        where = " in every store given" if augmented or cell.test_embeddings else ""
+        notes += (f"{lost} clips have no embedding{where} and were left out",)
     chosen = clips.select([row for row, _ in kept])
     if absent := sorted(set(clips["corpus"]) - set(chosen["corpus"])):
         notes += (f"no clip in the label set {cell.labels}: {', '.join(absent)}",)
     numbers = np.array([classes.index(label) for _, label in kept])
     labelled = {clip_id for clip_id, *_ in inside}
     others = _others(cell, clips, labelled | skipped)
-    notes = spoken + notes
-    return Data(chosen, classes, numbers, store, notes, others, whole, degraded, augmented)
+    return Data(
+        clips=chosen,
+        classes=classes,
+        labels=numbers,
+        store=store,
+        notes=spoken + notes,
+        others=others,
+        whole=whole,
+        degraded=degraded,
+        augmented=augmented,
+        tested=cell.test_embeddings,
+    )
 
 
 def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
@@ -139,48 +171,71 @@ def _others(cell: Cell, clips: Dataset, known: Set[str]) -> Dataset:
 def read_features(cell: Cell, data: Data) -> heads.Features:
     """Return the features of a cell's clips, in the same order, then the others'.
 
-    All of them again follow for every copy that is trained on, and last, where a cell is tested on
-    other embeddings, these of its clips. Raises InputError where a store lacks a clip, a layer or a
-    statistic, or holds a clip for other audio.
+    All of them again follow for every degraded copy that is trained on, and last, where a cell is
+    tested on other embeddings, these of its clips. Raises InputError where a store lacks a clip, a
+    layer or a statistic, or holds a clip for other audio.
     """
     ids, hashes = ([*data.column(name), *data.others[name]] for name in ("clip_id", "sha256"))
-    layers, known = cell.layers or None, len(data.clips)
-    key, values = read_embeddings(cell.embeddings, ids, hashes, layers)
-    copies = [(store, data.rows) for store in data.augmented.values()]
-    copies += [(cell.test_embeddings, known)] if cell.test_embeddings else []
-    if copies:
-        read = (read_embeddings(one, ids[:rows], hashes[:rows], layers)[1] for one, rows in copies)
-        values = np.concatenate([values, *read])
-    return heads.make_features(values, key.statistics, cell.pooling)
+
+    def read(store: Path, clips: int) -> heads.Features:
+        layers = cell.layers or None
+        key, values = read_embeddings(store, ids[:clips], hashes[:clips], layers)
+        return heads.make_features(values, key.statistics, cell.pooling)
+
+    own = read(cell.embeddings, data.total)
+    parts = [(store, data.total) for store in data.augmented.values()]
+    parts += [(data.tested, len(data.clips))] if data.tested else []
+    if not parts:
+        return own
+    rows = data.total + sum(clips for _, clips in parts)
+    features = np.empty((rows, *own.shape[1:]), own.dtype)  # one copy at a time beside it
+    features[: data.total] = own
+    del own
+    start = data.total
+    for store, clips in parts:
+        features[start : start + clips] = read(store, clips)
+        start += clips
+    return features
 
 
-def _tested(cell: Cell, key: StoreKey) -> tuple[str, Skipped]:
-    """Return how the tested embeddings are degraded, and what they lack."""
-    return (NONE, []) if cell.test_embeddings is None else _copy(cell.test_embeddings, key)
+def _read_stores(cell: Cell) -> tuple[StoreKey, str, dict[str, Path], set[str]]:
+    """Return what a cell's store holds, and what of the degraded ones beside it.
 
-
-def _augmented(cell: Cell, key: StoreKey) -> tuple[dict[str, Path], Skipped]:
-    """Return the stores of the copies that are trained on by degradation, and what they lack."""
-    found: dict[str, Path] = {}
-    lacking: Skipped = []
+    That is how what is tested on is degraded, the copies to train on by how they are, and the clips
+    that any of the stores skipped.
+    """
+    key, manifest = read_manifest(cell.embeddings)
+    degraded, skipped = key.degradation, _skipped(manifest)
+    augmented: dict[str, Path] = {}
     for store in cell.augment:
-        degradation, skipped = _copy(store, key)
-        if degradation in (key.degradation, *found):
-            held = found.get(degradation, cell.embeddings)
+        copy, manifest = _read_copy(store, key)
+        if copy == NONE:
             raise InputError(
-                f"--augment {store} holds the same recordings as {held} (degradation "
-                f"{degradation}); give stores that differ in `embed --degrade`"
+                f"--augment {store} holds recordings as they are; give degraded copies of them, "
+                "made with `embed --degrade`"
             )
-        found[degradation] = store
-        lacking += skipped
-    return dict(sorted(found.items())), lacking  # batches are drawn by position
+        if copy in (key.degradation, *augmented):
+            raise InputError(
+                f"--augment {store} is degraded as {augmented.get(copy, cell.embeddings)} is "
+                f"({copy}); give copies that differ"
+            )
+        augmented[copy] = store
+        skipped |= _skipped(manifest)
+    if cell.test_embeddings:
+        degraded, manifest = _read_copy(cell.test_embeddings, key)
+        skipped |= _skipped(manifest)
+    return key, degraded, dict(sorted(augmented.items())), skipped  # batches are drawn by position
 
 
-def _copy(store: Path, key: StoreKey) -> tuple[str, Skipped]:
-    """Return how the clips of a store are degraded, and what it lacks; all else is the same."""
+def _read_copy(store: Path, key: StoreKey) -> tuple[str, Manifest]:
+    """Return how a store is degraded, all else being the same, and its manifest."""
     found, manifest = read_manifest(store)
     check_same(store, found, replace(key, degradation=found.degradation))
-    return found.degradation, manifest["skipped"]
+    return found.degradation, manifest
+
+
+def _skipped(manifest: Manifest) -> set[str]:
+    return {item["clip_id"] for item in manifest["skipped"]}
 
 
 def _in_languages(cell: Cell, clips: Dataset) -> tuple[Dataset, Notes]:
@@ -236,6 +291,10 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "encoder": data.store.encoder,
         "encoder_revision": data.store.revision,
         "window": data.store.window,
+        "margin": data.store.margin,
+        "dtype": data.store.dtype,
+        "store_layers": list(data.store.layers),
+        "degradation": data.store.degradation,
         "layers": list(cell.layers),
         "pooling": cell.pooling,
         "protocol": cell.protocol,

@@ -219,9 +219,11 @@ def _about(cell: Cell, data: Data, results: Sequence[FoldResult]) -> About:
     adaptation = parse_adapt(cell.adapt)
     if adaptation.by != PLAIN:
         notes.append(adaptation.note(data.domains(adaptation.by)))
+    if data.store.degradation != NONE:
+        notes.append(f"trained on degraded recordings: {data.store.degradation}")
     if data.augmented:
         notes.append(
-            "half of the time a training clip is heard in a changed copy of it: "
+            "half of the time a training clip is heard in a degraded copy of it: "
             f"{', '.join(data.augmented)}"
         )
     notes += data.notes
@@ -270,6 +272,7 @@ def _run_name(cell: Cell, data: Data) -> str:
     unusual = [
         (tuned, ""),
         (data.degraded, NONE),
+        (f"trained on {data.store.degradation}", f"trained on {NONE}"),
         (cell.loss, CROSS_ENTROPY),
         (cell.stop, FIXED),
         (cell.labels_from, ACTED),

@@ -14,6 +14,7 @@ from torch import Tensor
 from ser_generalize.adapt import UnlabelledClips, parse_adapt
 from ser_generalize.cell import EARLY, Cell
 from ser_generalize.data import Data
+from ser_generalize.errors import InputError
 from ser_generalize.heads import Features, Probabilities, parse_head
 from ser_generalize.logistic import train_logistic
 from ser_generalize.mixture import Rows
@@ -60,7 +61,14 @@ class Material:
     @cached_property
     def on_device(self) -> Tensor:
         """The features, where they are trained on; on a CPU that is no copy."""
-        return torch.from_numpy(self.features).to(self.device)
+        try:
+            return torch.from_numpy(self.features).to(self.device)
+        except torch.OutOfMemoryError as error:
+            size = self.features.nbytes / 2**30
+            raise InputError(
+                f"{self.device} is out of memory: the features take {size:.1f} GiB; give fewer "
+                "--layers or --augment, or --pooling mean"
+            ) from error
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -71,18 +79,13 @@ class Material:
 
     @cached_property
     def unlabelled(self) -> UnlabelledClips | None:
-        """The unlabelled clips that standardise, None where the training part does.
-
-        A changed copy of a domain is one of its own: a voice on the telephone is another voice.
-        """
+        """The unlabelled clips that standardise, None where the training part does."""
         adaptation = parse_adapt(self.cell.adapt)
         if adaptation.by == PLAIN:
             return None
         logistic = parse_head(self.cell.head) is None  # scikit-learn's knows no device
         features = torch.from_numpy(self.features) if logistic else self.on_device
-        own = self.data.domains(adaptation.by)
-        copies = [own + f" {degradation}" for degradation in self.data.augmented]
-        return UnlabelledClips(features, np.concatenate([own, *copies]), adaptation)
+        return UnlabelledClips(features, self.data.domains_and_copies(adaptation.by), adaptation)
 
     def under(self, cell: Cell) -> "Material":
         """Return what another cell makes of the same clips: neighbours are not searched again."""
@@ -100,17 +103,10 @@ class Material:
         """Return a head to train, and a note where the sampler did not do it all."""
         fold, rows = task.fold, self.train_rows(task.fold)
         mixture, note = resample(self.cell.sampler, self.neighbours, rows, task.own_seed)
-        size, copies = self.data.rows, len(self.data.augmented)
-        mixture = replace(mixture, copies=tuple(size * copy for copy in range(1, copies + 1)))
+        mixture = replace(mixture, copies=self.data.copies)
         validation = fold.validation if self.cell.stop == EARLY else fold.validation[:0]
-        test = fold.test + self.tested_from
+        test = fold.test + self.data.tested_from
         return Job(fold.name, task.own_seed, mixture, rows, test, validation), note
-
-    @property
-    def tested_from(self) -> int:
-        """The first row of what is tested on: other embeddings of the same clips lie at the end."""
-        clips = len(self.data.labels)
-        return len(self.features) - clips if self.cell.test_embeddings else 0
 
 
 @dataclass(frozen=True)
@@ -137,11 +133,12 @@ def make_groups(folds: Sequence[Fold], seeds: int, size: int, workers: int) -> l
 
 def group_size(material: Material) -> int:
     """Return how many heads of a cell are trained together, so that batching pays."""
-    hidden, shape = parse_head(material.cell.head), material.features.shape[1:]
+    hidden = parse_head(material.cell.head)
     if hidden is None or material.cell.tune != NO_TUNING:
         return 1
+    layers, width = material.on_device.shape[1:]  # there before its memory is shared out
     classes = len(material.data.classes)
-    return heads_together(shape, hidden, classes, material.cell.recipe, material.device)
+    return heads_together((layers, width), hidden, classes, material.cell.recipe, material.device)
 
 
 def heads_together(

@@ -23,7 +23,7 @@ class Mixture:
 
     `first` and `second` are positions of real clips, of class `label` and `second_label`; a row
     that is a real clip has weight 0. `batches` says how an epoch draws from the rows. `copies` says
-    how many rows further changed copies of all clips lie; those of a row are heard in the same one.
+    how many rows further degraded copies of all clips lie; both of a row are heard in the same one.
     """
 
     first: NDArray[np.int64]
@@ -92,7 +92,7 @@ class Mixture:
 
 
 def joined(mixtures: Sequence[Mixture]) -> Mixture:
-    """Return the rows of several mixtures as one."""
+    """Return the rows of several mixtures as one, without how epochs draw from them."""
     return Mixture(
         np.concatenate([one.first for one in mixtures]),
         np.concatenate([one.second for one in mixtures]),

@@ -43,8 +43,9 @@ def parser() -> CommandParser:
         "--augment",
         nargs="+",
         default=(),
-        metavar="DIR",
-        help="stores of the same clips made with `embed --degrade`: train on these copies too",
+        metavar="STORE",
+        help="stores of the same clips made with `embed --degrade`: train on these copies half of "
+        "the time",
     )
     add("--layers", nargs="+", type=int, default=(), metavar="N", help="only these of the store")
     add("--pooling", default="both", help="of every layer's frames: mean, std or both (default)")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from ser_generalize import report, train
+from ser_generalize.cell import Cell
+from ser_generalize.data import read_data, read_features
 from ser_generalize.embed import embed
 from ser_generalize.embeddings import read_manifest, write_manifest
 from ser_generalize.encoder import Settings
@@ -24,7 +27,7 @@ from ser_generalize.predictions import Predictions, read_predictions
 from ser_generalize.resampling import SAMPLERS
 from ser_generalize.scores import confusion, uar
 
-NOISE = "noise:0"  # of the fixture `noisy`
+NOISE, FAST = "noise:0", "speed:1.1"  # of the fixtures `noisy` and `fast`
 
 Values = NDArray[np.float16]
 Run = Callable[..., Predictions]
@@ -39,6 +42,15 @@ def run(tmp_path: Path) -> Run:
         return read_predictions(out)
 
     return trained
+
+
+@pytest.fixture(scope="module")
+def fast(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the dataset, every clip faster and higher."""
+    folder = tmp_path_factory.mktemp("fast") / "store"
+    settings = Settings(dtype="fp32")
+    embed(str(dataset), str(tiny_encoder), folder, settings=settings, degradation=FAST)
+    return folder
 
 
 def score_of(found: Predictions) -> float:
@@ -91,6 +103,8 @@ def test_logistic_regression_weighs_copies_as_epochs_draw_them() -> None:
 @pytest.mark.parametrize("options", [
     *[("--sampler", name) for name in SAMPLERS],
     ("--adapt", "corpus"),
+    ("--seeds", "2"),
+    ("--layers", "1", "--pooling", "std"),
     ("--stop", "early", "--loss", "weighted"),
 ])  # fmt: skip
 def test_copies_that_are_no_different_change_nothing(
@@ -103,7 +117,7 @@ def test_copies_that_are_no_different_change_nothing(
     np.testing.assert_array_equal(usual.probabilities(), augmented.probabilities())
     assert (usual.about.augmented, augmented.about.augmented) == ((), (NOISE,))
     assert f"augmented {NOISE}" in augmented.about.run
-    assert any(f"in a changed copy of it: {NOISE}" in note for note in augmented.about.notes)
+    assert any(f"in a degraded copy of it: {NOISE}" in note for note in augmented.about.notes)
 
 
 @pytest.mark.parametrize("head", ["64", "logistic"])
@@ -119,6 +133,46 @@ def test_what_was_heard_in_training_is_recognised(
     assert score_of(unheard) < 0.5 < 0.9 < score_of(heard)
     assert score_of(run(dataset, good, "--augment", bad, head=head)) > 0.9
     assert (heard.about.degraded, heard.about.augmented) == (NOISE, (NOISE,))
+
+
+def test_every_copy_is_heard_and_what_is_tested_is_none_of_them(
+    run: Run, dataset: Path, store: Path, noisy: Path, fast: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(dataset)
+    like = embeddings(rows, store)
+    good, *others = (
+        write_store(tmp_path / str(seed), rows, planted(rows, like, seed), like=key)
+        for seed, key in enumerate((store, noisy, fast))
+    )
+    for tested in others:
+        found = run(dataset, good, "--augment", *others, "--test-embeddings", tested, head="64")
+        assert score_of(found) > 0.8
+    first, second = others
+    found = run(dataset, good, "--augment", first, "--test-embeddings", second, head="64")
+    assert score_of(found) < 0.5
+    assert (found.about.augmented, found.about.degraded) == ((NOISE,), FAST)
+
+
+@pytest.mark.parametrize("adapt", ["none", "corpus"])
+def test_the_rows_of_every_store_lie_where_the_cell_says(
+    adapt: str, dataset: Path, store: Path, noisy: Path, fast: Path
+) -> None:
+    tested = noisy if adapt == "none" else None
+    augment = (fast,) if tested else (fast, noisy)
+    cell = Cell(str(dataset), store, adapt=adapt, augment=augment, test_embeddings=tested)
+    data = read_data(cell)
+    features, size = read_features(cell, data), len(data.clips)
+    assert bool(len(data.others)) == (adapt != "none")
+    for start, other in [(0, store), *zip(data.copies, data.augmented.values(), strict=True)]:
+        plain = replace(cell, embeddings=other, augment=(), test_embeddings=None)
+        alone = read_features(plain, read_data(plain))
+        np.testing.assert_array_equal(features[start : start + data.total], alone)
+    if tested:
+        plain = replace(cell, embeddings=tested, augment=(), test_embeddings=None)
+        alone = read_features(plain, read_data(plain))
+        np.testing.assert_array_equal(features[data.tested_from :], alone[:size])
+    else:
+        assert data.tested_from == 0 and len(features) == data.total * 3
 
 
 @pytest.mark.parametrize("options", [(), ("--adapt", "speaker:5", "--sampler", "smote")])
@@ -139,14 +193,11 @@ def test_no_copy_of_a_tested_clip_is_trained_on(
 
 
 def test_the_order_of_the_copies_does_not_count(
-    run: Run, dataset: Path, store: Path, noisy: Path, tiny_encoder: Path, tmp_path: Path
+    run: Run, dataset: Path, store: Path, noisy: Path, fast: Path
 ) -> None:
-    fast = tmp_path / "fast"
-    settings = Settings(dtype="fp32")
-    embed(str(dataset), str(tiny_encoder), fast, settings=settings, degradation="speed:1.1")
     first = run(dataset, store, "--augment", noisy, fast)
     second = run(dataset, store, "--augment", fast, noisy)
-    assert first.about == second.about and first.about.augmented == (NOISE, "speed:1.1")
+    assert first.about == second.about and first.about.augmented == (NOISE, FAST)
     assert first.table.equals(second.table)
 
 
@@ -159,18 +210,40 @@ def test_a_clip_that_a_copy_lacks_is_left_out(
     write_manifest(other, read_manifest(noisy)[0], [{"clip_id": lost["clip_id"], "reason": "why"}])
     found = run(dataset, store, "--augment", other)
     assert set(found.column("clip_id")) == {row["clip_id"] for row in kept}
-    assert "1 clips have no embedding and were left out" in found.about.notes
+    said = "1 clips have no embedding in every store given and were left out"
+    assert said in found.about.notes
+    nothing = write_store(tmp_path / "nothing", kept[:3], embeddings(kept[:3], noisy), like=noisy)
+    skipped = [{"clip_id": row["clip_id"], "reason": "why"} for row in rows]
+    write_manifest(nothing, read_manifest(noisy)[0], skipped)
+    with pytest.raises(InputError, match="no clip in the label set four has an embedding in every"):
+        run(dataset, store, "--augment", nothing)
+
+
+def test_what_is_trained_on_degraded_recordings_only_says_so(
+    run: Run, dataset: Path, store: Path, noisy: Path, tmp_path: Path
+) -> None:
+    found = run(dataset, noisy)
+    assert found.about.degraded == NOISE and f"trained on {NOISE}" in found.about.run
+    assert f"trained on degraded recordings: {NOISE}" in found.about.notes
+    clean = run(dataset, noisy, "--test-embeddings", store)
+    assert clean.about.degraded == "none" and f"trained on {NOISE}" in clean.about.run
+    run(dataset, store)
+    again = ["--dataset", dataset, "--embeddings", noisy, "--out", tmp_path / "run2", "--head", "8"]
+    with pytest.raises(InputError, match="degradation 'none', not 'noise:0'"):
+        train.main(list(map(str, again)))
 
 
 def test_what_is_no_copy_is_a_clear_mistake(
     run: Run, dataset: Path, store: Path, noisy: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"holds the same recordings as .*\(degradation none\)"):
+    with pytest.raises(InputError, match="holds recordings as they are; give degraded copies"):
         run(dataset, store, "--augment", store)
+    with pytest.raises(InputError, match=r"is degraded as .*store is \(noise:0\)"):
+        run(dataset, noisy, "--augment", noisy)
     again = write_store(
         tmp_path / "again", rows_of(dataset), embeddings(rows_of(dataset), noisy), like=noisy
     )
-    with pytest.raises(InputError, match=r"again holds the same .*differ in `embed --degrade`"):
+    with pytest.raises(InputError, match=r"again is degraded as .* is \(noise:0\)"):
         run(dataset, store, "--augment", noisy, again)
     with pytest.raises(InputError, match="nothing does not exist"):
         run(dataset, store, "--augment", tmp_path / "nothing")
@@ -184,7 +257,7 @@ def test_what_is_no_copy_is_a_clear_mistake(
     part = tmp_path / "part"
     settings = Settings(dtype="fp32")
     embed(str(some), str(tiny_encoder), part, settings=settings, degradation=NOISE)
-    with pytest.raises(InputError, match="part"):
+    with pytest.raises(InputError, match=r"part lacks \d+ of"):
         run(dataset, store, "--augment", part)
     assert not list(tmp_path.glob("run*"))
 
@@ -201,7 +274,7 @@ def test_a_checkpoint_says_what_it_has_heard(
     weights = [(one / "model.safetensors").read_bytes() for one in (plain, augmented)]
     assert weights[0] != weights[1]
     cards = [(one / "README.md").read_text() for one in (plain, augmented)]
-    assert [f"in a changed copy of it: {NOISE}" in card for card in cards] == [False, True]
+    assert [f"in a degraded copy of it: {NOISE}" in card for card in cards] == [False, True]
 
 
 def test_a_run_goes_on_only_with_the_same_copies(
@@ -212,5 +285,8 @@ def test_a_run_goes_on_only_with_the_same_copies(
     train.main(usual)
     with pytest.raises(InputError, match="augmented"):
         train.main([*usual, "--augment", str(noisy)])
-    report.main([str(tmp_path / "run"), "--out", str(tmp_path / "report")])
-    assert "augmented" not in capsys.readouterr().out
+    other = [one if one != str(tmp_path / "run") else str(tmp_path / "other") for one in usual]
+    train.main([*other, "--augment", str(noisy)])
+    capsys.readouterr()
+    report.main([str(tmp_path / "other"), "--out", str(tmp_path / "report")])
+    assert f"in a degraded copy of it: {NOISE}" in " ".join(capsys.readouterr().out.split())

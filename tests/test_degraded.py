@@ -12,8 +12,9 @@ from ser_generalize import train
 from ser_generalize.audio import decode_clip
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.pictures import draw
-from ser_generalize.benchmark.robustness import ROBUSTNESS
+from ser_generalize.benchmark.robustness import ROBUSTNESS, _gain_findings
 from ser_generalize.benchmark.rows import score_rows
+from ser_generalize.benchmark.sections import DIFFERENCE, Row
 from ser_generalize.degradation import parse_degradation
 from ser_generalize.embed import embed
 from ser_generalize.embeddings import read_embeddings, read_manifest, write_manifest
@@ -150,7 +151,8 @@ def test_a_clip_that_one_of_both_stores_lacks_is_left_out(
     run(dataset, store, tmp_path / "run", "--head", "logistic", "--test-embeddings", other)
     found = read_predictions(tmp_path / "run")
     assert set(found.column("clip_id")) == {row["clip_id"] for row in kept}
-    assert "1 clips have no embedding and were left out" in found.about.notes
+    said = "1 clips have no embedding in every store given and were left out"
+    assert said in found.about.notes
 
 
 def test_what_training_on_worse_recordings_is_worth_is_asked_of_other_kinds(
@@ -177,4 +179,25 @@ def test_what_training_on_worse_recordings_is_worth_is_asked_of_other_kinds(
     plain = score_rows("", "", runs[asked[far, ()]])[0].value
     assert gains.rows[-1].value == pytest.approx(scores.rows[-1].value - plain)
     assert gains.rows[-1].low is not None and gains.rows[-1].p is not None
-    assert section.findings and draw(section.figures[0])[0].startswith(b"<?xml")
+    assert draw(section.figures[0])[0].startswith(b"<?xml")
+    _, waiting = ROBUSTNESS.sections(study, {study.cell(): runs[study.cell()]}, tmp_path)
+    assert waiting.notes == ["not run yet"]
+
+
+def test_gains_and_losses_are_told_apart() -> None:
+    changes = {"as recorded": -0.02, NOISE: 0.3, "telephone": -0.1, "opus:12": 0.0}
+    rows = [
+        Row("", "", value, "ravdess", setting=name, kind=DIFFERENCE, low=value - margin,
+            high=value + margin, speakers=9, p=p, p_adjusted=p)
+        for name, value in changes.items()
+        for margin, p in [(0.01, 0.001) if value else (0.01, 1.0)]
+    ]  # fmt: skip
+    assert _gain_findings(rows) == [
+        "training on recordings that are worse in other ways changes UAR on noise:0 by "
+        "+30.0 (+29.0 to +31.0; 9 speakers; p = .001) points",
+        "training on recordings that are worse in other ways changes UAR on telephone by "
+        "−10.0 (−11.0 to −9.0; 9 speakers; p = .001) points",
+        "training on recordings that are worse in any way changes UAR on recordings as they are by "
+        "−2.0 (−3.0 to −1.0; 9 speakers; p = .001) points",
+        "it cannot be told from not doing so on opus:12",
+    ]

@@ -116,6 +116,8 @@ def title(cell: Cell) -> str:
         for name in named
         if getattr(cell, name) != getattr(plain, name)
     ]
+    unusual += [f"augmented by {len(cell.augment)} copies"] if cell.augment else []
+    unusual += [f"tested on {cell.test_embeddings.name}"] if cell.test_embeddings else []
     few = [" ".join(cell.corpora)] if len(cell.corpora) < 4 else [f"{len(cell.corpora)} corpora"]
     said = [cell.protocol, f"labels {cell.labels}", f"train on {cell.train_on}", cell.sampler]
     return ", ".join([*said, *unusual, *cell.alternatives, *few, cell.embeddings.name])

@@ -5,7 +5,7 @@ that it never heard: a head that knows noise from training says little about tel
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
 from ser_generalize.degradation import KINDS, NONE
 from ser_generalize.embeddings import read_manifest
+from ser_generalize.predictions import Predictions
 
 NAME = "robustness"
 TITLE = "Worse recordings than those trained on"
@@ -32,39 +33,39 @@ QUESTION = (
 AUGMENTED = "Trained on worse recordings too"
 CLEAN = "as recorded"
 
+Stores = Mapping[str, Path]  # by degradation
+
 
 def cells(study: Study) -> list[Cell]:
     """Return a cell tested on recordings as they are, and one for every degraded store.
 
     Each once more trained on degraded recordings as well, if there are two kinds of them.
     """
-    return [*_plain(study).values(), *_augmented(study).values()]
-
-
-def _plain(study: Study) -> dict[str, Cell]:
-    """Return the cells that are trained on recordings as they are, by what they are tested on."""
     stores = degraded_stores(study)
+    return [*_plain(study, stores).values(), *_augmented(study, stores).values()]
+
+
+def _plain(study: Study, stores: Stores) -> dict[str, Cell]:
+    """Return the cells that are trained on recordings as they are, by what they are tested on."""
     tested = {name: study.cell(test_embeddings=path) for name, path in stores.items()}
     return {CLEAN: study.cell(), **tested}
 
 
-def _augmented(study: Study) -> dict[str, Cell]:
+def _augmented(study: Study, stores: Stores) -> dict[str, Cell]:
     """Return the cells trained on all degraded recordings but those of the kind tested on."""
-    stores = degraded_stores(study)
-    if len({_kind(name) for name in stores}) < 2:
+    if len(set(map(_kind, stores))) < 2:
         return {}
-
-    def others(tested: str) -> tuple[Path, ...]:
-        return tuple(path for name, path in stores.items() if _kind(name) != _kind(tested))
-
     tested = {
-        name: study.cell(test_embeddings=path, augment=others(name))
+        name: study.cell(
+            test_embeddings=path,
+            augment=tuple(one for other, one in stores.items() if _kind(other) != _kind(name)),
+        )
         for name, path in stores.items()
     }
-    return {CLEAN: study.cell(augment=others(CLEAN)), **tested}
+    return {CLEAN: study.cell(augment=tuple(stores.values())), **tested}
 
 
-def degraded_stores(study: Study) -> dict[str, Path]:
+def degraded_stores(study: Study) -> Stores:
     """Return the study's stores that differ from the first by their degradation only."""
     key, _ = read_manifest(study.store)
     found = {}
@@ -88,7 +89,8 @@ def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
     how = "make stores with `ser-generalize embed --degrade KIND:N` and give them to --embeddings"
     if plain is None or not stores:
         return [Section(NAME, TITLE, QUESTION, notes=[*notes, how])]
-    found = {name: runs[cell] for name, cell in _plain(study).items() if cell in runs}
+    cells_of = _plain(study, stores)
+    found = {name: runs[cell] for name, cell in cells_of.items() if cell in runs}
     scores: list[Row] = []
     costs: list[Row] = []
     for name, run in found.items():
@@ -99,21 +101,20 @@ def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
     tables, figures = _tables(scores, costs), [*_figures(scores, costs)]
     return [
         Section(NAME, TITLE, QUESTION, _findings(costs), tables, figures, notes),
-        _gains(study, runs),
+        _gains(found, _augmented(study, stores), runs),
     ]
 
 
-def _gains(study: Study, runs: Runs) -> Section:
+def _gains(plain: Mapping[str, Predictions], augmented: Mapping[str, Cell], runs: Runs) -> Section:
     """Return what training on degraded recordings is worth on those as they are and worse ones."""
-    plain, augmented = _plain(study), _augmented(study)
     pairs = {
-        name: (runs[plain[name]], runs[cell])
+        name: (plain[name], runs[cell])
         for name, cell in augmented.items()
-        if cell in runs and plain[name] in runs
+        if name in plain and cell in runs
     }
     if not pairs:
-        how = "give --embeddings stores of two kinds of degradation or more"
-        return Section(NAME, AUGMENTED, QUESTION, notes=[how])
+        why = "not run yet" if augmented else "give --embeddings two kinds of degraded stores"
+        return Section(NAME, AUGMENTED, QUESTION, notes=[why])
     scores, gains = [], []
     for name, (before, after) in pairs.items():
         scores += score_rows(NAME, "augmented", after, setting=name)
@@ -172,7 +173,7 @@ def _kind(degradation: str) -> str:
     return degradation.partition(":")[0]
 
 
-def _absent(stores: dict[str, Path]) -> list[str]:
+def _absent(stores: Stores) -> list[str]:
     asked = set(map(_kind, stores))
     return [kind for kind in KINDS if kind not in asked]
 
@@ -190,18 +191,29 @@ def _findings(costs: Sequence[Row]) -> list[str]:
 
 
 def _gain_findings(gains: Sequence[Row]) -> list[str]:
-    """Return where training on other kinds of degradation helps for sure, and where not."""
-    rows = sorted(macro(gains), key=lambda row: -row.value)
+    """Return where training on other kinds of degradation helps or harms for sure, and where not.
+
+    Recordings as they are come last: what it does to them is another question.
+    """
+    rows = sorted(macro(gains), key=lambda row: (row.setting == CLEAN, -row.value))
     said = [
-        f"tested on {row.setting}, training on recordings that are worse in other ways "
-        f"{'gains' if row.value > 0 else 'loses'} {in_words(row)} points"
+        f"training on recordings that are worse {_how(row)} changes UAR on {_which(row)} by "
+        f"{in_words(row)} points"
         for row in rows
         if is_clear(row)
     ]
-    undecided = [row.setting for row in rows if not is_clear(row)]
+    undecided = [_which(row) for row in rows if not is_clear(row)]
     if undecided:
-        said.append(f"tested on {', '.join(undecided)}, it cannot be told from not doing so")
+        said.append(f"it cannot be told from not doing so on {', '.join(undecided)}")
     return said
+
+
+def _how(row: Row) -> str:
+    return "in any way" if row.setting == CLEAN else "in other ways"
+
+
+def _which(row: Row) -> str:
+    return "recordings as they are" if row.setting == CLEAN else row.setting
 
 
 ROBUSTNESS = Part(NAME, QUESTION, cells, sections)

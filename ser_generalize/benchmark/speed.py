@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ser_generalize.cell import Cell
 from ser_generalize.experiment import workers_of
 from ser_generalize.groups import Material, group_size, train_jobs
+from ser_generalize.heads import parse_head
 from ser_generalize.launch import single_threads
 from ser_generalize.mixture import Mixture, Rows
 from ser_generalize.protocols import Fold
@@ -25,7 +26,8 @@ def training_clips(cell: Cell, folds: Sequence[Fold], labels: NDArray[np.int64])
     """Return on how many clips all heads of a cell are trained, epochs and resampling counted."""
     parts = (np.concatenate([fold.train, fold.validation]) for fold in folds)
     rows = sum(_resampled(cell.sampler, labels[part]) for part in parts)
-    return rows * cell.seeds * cell.recipe.epochs
+    copies = 1 + len(cell.augment) if parse_head(cell.head) is None else 1  # epochs draw from them
+    return rows * copies * cell.seeds * cell.recipe.epochs
 
 
 def _resampled(sampler: str, labels: NDArray[np.int64]) -> int:
