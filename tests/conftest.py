@@ -57,6 +57,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield server
 
 
+@pytest.fixture
+def encoder_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process keeps encoders that it has converted; nothing is there yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ser-generalize"
+
+
 @pytest.fixture(scope="session")
 def tree(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """Return the folder of a complete copy of a corpus, made once."""

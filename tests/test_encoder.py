@@ -116,8 +116,7 @@ def real_folder(request: pytest.FixtureRequest) -> Path:
 def packaged_folder(request: pytest.FixtureRequest) -> Path:
     if importlib.util.find_spec(ctranslate2.PACKAGE) is None:
         pytest.skip("the extra `offline` is not installed")
-    cache = request.getfixturevalue("tmp_path") / "cache"
-    request.getfixturevalue("monkeypatch").setenv("XDG_CACHE_HOME", str(cache))
+    request.getfixturevalue("encoder_cache")
     return ctranslate2.packaged_whisper()
 
 
