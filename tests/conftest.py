@@ -23,8 +23,11 @@ from hub_server import WRITER, Hub, serving_hub  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 from huggingface_hub.utils import _http  # noqa: E402
 from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
+from make_download import ZIP  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
+from make_server import Files, serving  # noqa: E402
 
+from dataset_scripts import download  # noqa: E402
 from dataset_scripts.build import build  # noqa: E402
 from dataset_scripts.fabricate import fabricate_corpus  # noqa: E402
 from ser_generalize.embed import embed  # noqa: E402
@@ -54,6 +57,15 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
+        yield server
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    """A server with one good archive of a corpus; who downloads from it does not wait."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    with serving(Files({"/corpus.zip": ZIP})) as server:
         yield server
 
 
