@@ -25,6 +25,7 @@ from huggingface_hub.utils import _http  # noqa: E402
 from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
 from make_download import ZIP  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
+from make_runs import SMOTE, trained  # noqa: E402
 from make_server import Files, serving  # noqa: E402
 
 from dataset_scripts import download  # noqa: E402
@@ -130,3 +131,9 @@ def noisy(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFa
         degradation="noise:0",
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def smote(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `train` that nothing happened to."""
+    return trained(dataset, store, tmp_path_factory.mktemp("runs") / "smote", *SMOTE)
