@@ -29,7 +29,7 @@ from ser_generalize.encoder.silence import BEHIND, EDGES, Silence
 
 STRIDE = 320  # samples between encoder frames
 FRAME_RATE = 50  # encoder frames a second
-TOGETHER = 8  # windows of up to 30 s that are encoded at a time
+BATCH_WINDOWS = 8  # windows of up to 30 s that are encoded at a time
 
 
 Seen = Any  # which frames a window sees, [windows, 1, 1, frames], or the gains of `Silence`
@@ -107,8 +107,8 @@ class SerForAudioClassification(PreTrainedModel):
             for clip, length in zip(samples.float(), lengths, strict=True)
         ]
         windows = [window for clip in clips for window in clip]
-        starts = range(0, len(windows), TOGETHER)
-        parts = [self._pooled(windows[start : start + TOGETHER]) for start in starts]
+        starts = range(0, len(windows), BATCH_WINDOWS)
+        parts = [self._pooled(windows[start : start + BATCH_WINDOWS]) for start in starts]
         pooled = torch.cat(parts).split([len(clip) for clip in clips])
         merged = [_merge(clip, part) for clip, part in zip(clips, pooled, strict=True)]
         return _clip_normalised(torch.stack(merged))

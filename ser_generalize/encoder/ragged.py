@@ -14,7 +14,7 @@ from ser_generalize.encoder.silence import Silence
 # Scores of a head up to which a CPU keeps those of bf16 attention in its cache; then two plain
 # products are twice as fast as torch's fused kernel.
 IN_CACHE = 500 * 500
-TOGETHER = 2  # clips of equal length at a time on a CPU; the scores of more leave its cache
+CALL_CLIPS = 2  # clips of equal length at a time on a CPU; the scores of more leave its cache
 # Rows by which clips grow: oneDNN makes code for every shape that it has not met of late, which
 # takes longer than some rows more.
 STEP = 8
@@ -54,7 +54,7 @@ class Ragged:
         starts = (rows.cumsum(0) - rows + self._ahead).tolist()
         sound = [torch.arange(n) + at for at, n in zip(starts, self._kept, strict=True)]
         self._sound = torch.cat(sound).to(device)
-        alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else TOGETHER))
+        alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else CALL_CLIPS))
         self._rows = _Rectangle(rows, device) if padded and len(alike) > 1 else None
         self._frames = _Rectangle(torch.tensor(self._kept), device) if padded else None
         self._inside = (torch.arange(max(self._kept)) < torch.tensor(real)[:, None]).to(device)
