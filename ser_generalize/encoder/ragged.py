@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from ser_generalize.encoder.silence import Silence
+from ser_generalize.encoder.silence import Silence, rows_ahead
 
 # Scores of a head up to which a CPU keeps those of bf16 attention in its cache; then two plain
 # products are twice as fast as torch's fused kernel.
@@ -47,7 +47,7 @@ class Ragged:
         silence: Silence | None = None,
     ) -> None:
         self.lengths, self.silence = list(lengths), silence
-        self._ahead = len(silence.places) if silence else 0
+        self._ahead = rows_ahead(silence)
         self._real = list(real)
         self._kept = [min(in_steps(n), most) for n, most in zip(real, lengths, strict=True)]
         rows = torch.tensor([self._ahead + length for length in lengths])

@@ -130,6 +130,11 @@ class Silence(nn.Module):
         return torch.cat([silent, attention(queries[:, :, run:], keys, values, gains[0])], dim=2)
 
 
+def rows_ahead(silence: Silence | None) -> int:
+    """Return how many rows of silent frames there are before those of a clip's own."""
+    return len(silence.places) if silence else 0
+
+
 @torch.no_grad()
 def remember(encoder: Any, last: int) -> Silence:
     """Run a `transformers` WhisperEncoder on silence; keep what blocks up to number `last` need.
