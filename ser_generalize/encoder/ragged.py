@@ -59,7 +59,7 @@ class Ragged:
         self._frames = _Rectangle(torch.tensor(self._kept), device) if padded else None
         self._inside = (torch.arange(max(self._kept)) < torch.tensor(real)[:, None]).to(device)
         if self._rows:
-            alike = [(len(lengths), max(lengths), 0)]
+            alike = [(len(lengths), max(lengths), max(self._kept))]
         frames = torch.tensor(heard, device=device).split([clips for clips, *_ in alike])
         self._groups = [
             _Group(clips, length, kept, self._seen(own, length))
@@ -95,23 +95,21 @@ class Ragged:
         `stacked` [rows, 3 width] are queries, which come scaled, keys and values.
         """
         split = stacked.unflatten(-1, (3, heads, -1))
-        if self._rows:
-            seen = self._groups[0].seen
-            found = self._attention(split[self._rows.into], block, slice(None), seen)
-            return self.sound(found[self._rows.out]) if sound else found[self._rows.out]
-        rows, parts, start = slice(None), [], 0
+        if self._rows and self._frames:
+            found = self._attention(split[self._rows.into], block, self._groups[0], sound)
+            return found[(self._frames if sound else self._rows).out]
+        parts, start = [], 0
         for group in self._groups:
             end = start + group.clips * (self._ahead + group.length)
-            if sound:
-                rows = slice(self._ahead, self._ahead + group.kept)
             own = split[start:end].unflatten(0, (group.clips, -1))
-            parts.append(self._attention(own, block, rows, group.seen))
+            parts.append(self._attention(own, block, group, sound))
             start = end
         return torch.cat(parts)
 
-    def _attention(self, split: Tensor, block: int, rows: slice, seen: Seen) -> Tensor:
-        """Let some rows of clips attend: [clips, rows, 3, heads, size] to [rows, width]."""
-        split = split.permute(2, 0, 3, 1, 4)
+    def _attention(self, split: Tensor, block: int, group: "_Group", sound: bool) -> Tensor:
+        """Let a group or its sound attend: [clips, rows, 3, heads, size] to [rows, width]."""
+        rows = slice(self._ahead, self._ahead + group.kept) if sound else slice(None)
+        seen, split = group.seen, split.permute(2, 0, 3, 1, 4)
         queries, pairs = split[0], split[1:]
         if self.silence is None:
             found = _attention(queries[:, :, rows], pairs[0], pairs[1], seen)
@@ -122,7 +120,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class _Group:
-    """Neighbouring clips that attend in one call."""
+    """Neighbouring clips that attend in one call, alike or with as many rows as the longest."""
 
     clips: int
     length: int  # rows of each, without those ahead of it
