@@ -25,11 +25,11 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_generalize.configuration import SerConfig
 from ser_generalize.encoder.mel import FFT, HOP, mel_filters, padded_log_mel, sounding_frames
 from ser_generalize.encoder.ragged import pool_padded
-from ser_generalize.encoder.silence import BEHIND, EDGES, Silence
+from ser_generalize.encoder.silence import BEHIND, EDGES, Silence, rows_ahead
 
 STRIDE = 320  # samples between encoder frames
 FRAME_RATE = 50  # encoder frames a second
-TOGETHER = 8  # windows of up to 30 s that are encoded at a time
+BATCH_WINDOWS = 8  # windows of up to 30 s that are encoded at a time
 
 
 Seen = Any  # which frames a window sees, [windows, 1, 1, frames], or the gains of `Silence`
@@ -107,8 +107,8 @@ class SerForAudioClassification(PreTrainedModel):
             for clip, length in zip(samples.float(), lengths, strict=True)
         ]
         windows = [window for clip in clips for window in clip]
-        starts = range(0, len(windows), TOGETHER)
-        parts = [self._pooled(windows[start : start + TOGETHER]) for start in starts]
+        starts = range(0, len(windows), BATCH_WINDOWS)
+        parts = [self._pooled(windows[start : start + BATCH_WINDOWS]) for start in starts]
         pooled = torch.cat(parts).split([len(clip) for clip in clips])
         merged = [_merge(clip, part) for clip, part in zip(clips, pooled, strict=True)]
         return _clip_normalised(torch.stack(merged))
@@ -126,8 +126,7 @@ class SerForAudioClassification(PreTrainedModel):
         if self.config.window != "30s":
             frames = (real + behind).clamp(max=limit)
         mel, silence = self._mel(windows, int(frames.max()))
-        ahead = len(self.silence.places) if self.silence else 0
-        place = torch.arange(-ahead, mel.shape[2] // 2, device=device)
+        place = torch.arange(-rows_ahead(self.silence), mel.shape[2] // 2, device=device)
         sounding = (place >= 0) & (place < real[:, None])
         states = enumerate(self._states(mel, silence, frames))
         kept = [state for layer, state in states if layer in self.config.layers]

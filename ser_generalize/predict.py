@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 # What is looked for in a folder; a file that is named may be called anything.
 SUFFIXES = {".wav", ".flac", ".mp3", ".mp4", ".m4a", ".ogg", ".opus", ".aif", ".aiff"}
-TOGETHER = 8  # windows of a recording that are predicted at a time
+GROUP_WINDOWS = 8  # windows of a recording that are predicted at a time
 SHORTEST_WINDOW = 0.5  # seconds
 NOT_SURE, SILENT = "not sure", "silence"
 
@@ -98,7 +98,7 @@ def predict_windows(
     model: "SerForAudioClassification", file: Path, windows: Iterator[tuple[float, Samples]]
 ) -> Iterator[Prediction]:
     """Yield what is heard in windows (start in seconds, samples) of a file."""
-    while group := list(islice(windows, TOGETHER)):
+    while group := list(islice(windows, GROUP_WINDOWS)):
         heard = [_sounds(samples) for _, samples in group]
         waves = [samples for (_, samples), sounds in zip(group, heard, strict=True) if sounds]
         found = iter(_named(model, waves))

@@ -33,6 +33,18 @@ def parser() -> CommandParser:
     add = command.add_argument
     add("--dataset", required=True, help="Hub id, or a folder made by `build`")
     add("--embeddings", required=True, help="store made by `ser-generalize embed`, or its Hub id")
+    add("--out", type=Path, required=True, help="run folder to write or to complete")
+    _add_features(command)
+    _add_folds(command)
+    _add_labels(command)
+    _add_head(command)
+    _add_final(command)
+    _add_tuning(command)
+    return command
+
+
+def _add_features(command: CommandParser) -> None:
+    add = command.add_argument_group("features").add_argument
     add(
         "--test-embeddings",
         metavar="DIR",
@@ -49,7 +61,35 @@ def parser() -> CommandParser:
     )
     add("--layers", nargs="+", type=int, default=(), metavar="N", help="only these of the store")
     add("--pooling", default="both", help="of every layer's frames: mean, std or both (default)")
+    add(
+        "--adapt",
+        default="none",
+        metavar="A",
+        help="whose clips standardise the features: none, the training part's (default); corpus or "
+        "speaker, each by all of its own unlabelled clips, test clips included; speaker:5, by 5 "
+        "clips of a test speaker",
+    )
+
+
+def _add_folds(command: CommandParser) -> None:
+    add = command.add_argument_group("clips and folds").add_argument
     add("--protocol", default="loso", help=f"{', '.join(PROTOCOLS)} (default: loso)")
+    add(
+        "--train-on",
+        help="each corpus by itself (default), their union, or matched: as many clips of the union "
+        "as of each",
+    )
+    add("--corpora", nargs="+", metavar="C", help="only these corpora")
+    add(
+        "--languages",
+        nargs="+",
+        metavar="L",
+        help="only these, e.g. en de; or all. Default: en where corpora meet and none is named",
+    )
+
+
+def _add_labels(command: CommandParser) -> None:
+    add = command.add_argument_group("labels").add_argument
     add("--labels", default="four", help=f"{', '.join(LABEL_SETS)} or native (default: four)")
     add(
         "--labels-from",
@@ -64,7 +104,10 @@ def parser() -> CommandParser:
         metavar="M",
         help=f"disputed mappings to decide the other way: {', '.join(ALTERNATIVES)}",
     )
-    add("--out", type=Path, required=True, help="run folder to write or to complete")
+
+
+def _add_head(command: CommandParser) -> None:
+    add = command.add_argument_group("head and its training").add_argument
     add("--sampler", default="none", metavar="S", help=SAMPLERS)
     add(
         "--head",
@@ -77,27 +120,11 @@ def parser() -> CommandParser:
         help="fixed: all epochs, on all training speakers (default); early (default with --tune): "
         "validation speakers, kept out of training, choose the epoch and the temperature",
     )
-    add(
-        "--adapt",
-        default="none",
-        metavar="A",
-        help="whose clips standardise the features: none, the training part's (default); corpus or "
-        "speaker, each by all of its own unlabelled clips, test clips included; speaker:5, by 5 "
-        "clips of a test speaker",
-    )
     add("--seeds", type=int, default=1, metavar="N", help="train every fold N times (default: 1)")
-    add("--corpora", nargs="+", metavar="C", help="only these corpora")
-    add(
-        "--languages",
-        nargs="+",
-        metavar="L",
-        help="only these, e.g. en de; or all. Default: en where corpora meet and none is named",
-    )
-    add(
-        "--train-on",
-        help="each corpus by itself (default), their union, or matched: as many clips of the union "
-        "as of each",
-    )
+
+
+def _add_final(command: CommandParser) -> None:
+    add = command.add_argument_group("checkpoint").add_argument
     add(
         "--final",
         action="store_true",
@@ -116,8 +143,6 @@ def parser() -> CommandParser:
         metavar="R",
         help="for --final: say `not sure` rather than err in more of the answers (default: 0.1)",
     )
-    _add_tuning(command)
-    return command
 
 
 def _add_tuning(command: CommandParser) -> None:

@@ -23,8 +23,12 @@ from hub_server import WRITER, Hub, serving_hub  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 from huggingface_hub.utils import _http  # noqa: E402
 from make_copies import Clips, Tree, complete_copy, parsed  # noqa: E402
+from make_download import ZIP  # noqa: E402
 from make_encoder import write_encoder  # noqa: E402
+from make_runs import SMOTE, trained  # noqa: E402
+from make_server import Files, serving  # noqa: E402
 
+from dataset_scripts import download  # noqa: E402
 from dataset_scripts.build import build  # noqa: E402
 from dataset_scripts.fabricate import fabricate_corpus  # noqa: E402
 from ser_generalize.embed import embed  # noqa: E402
@@ -55,6 +59,22 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
         yield server
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    """A server with one good archive of a corpus; who downloads from it does not wait."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    with serving(Files({"/corpus.zip": ZIP})) as server:
+        yield server
+
+
+@pytest.fixture
+def encoder_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process keeps encoders that it has converted; nothing is there yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ser-generalize"
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +131,9 @@ def noisy(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFa
         degradation="noise:0",
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def smote(dataset: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `train` that nothing happened to."""
+    return trained(dataset, store, tmp_path_factory.mktemp("runs") / "smote", *SMOTE)

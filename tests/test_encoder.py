@@ -30,7 +30,7 @@ from ser_generalize.encoder import (
 from ser_generalize.encoder.device import has_bf16
 from ser_generalize.encoder.mel import log_mel, mel_filters, sounding_frames
 from ser_generalize.encoder.ragged import Ragged, in_steps
-from ser_generalize.encoder.silence import remember
+from ser_generalize.encoder.silence import remember, rows_ahead
 from ser_generalize.errors import InputError
 
 CPU = torch.device("cpu")
@@ -116,8 +116,7 @@ def real_folder(request: pytest.FixtureRequest) -> Path:
 def packaged_folder(request: pytest.FixtureRequest) -> Path:
     if importlib.util.find_spec(ctranslate2.PACKAGE) is None:
         pytest.skip("the extra `offline` is not installed")
-    cache = request.getfixturevalue("tmp_path") / "cache"
-    request.getfixturevalue("monkeypatch").setenv("XDG_CACHE_HOME", str(cache))
+    request.getfixturevalue("encoder_cache")
     return ctranslate2.packaged_whisper()
 
 
@@ -277,7 +276,7 @@ def test_a_gpu_s_rectangle_gives_what_clip_by_clip_gives(
     real, heard = [frames for frames, _ in data], [sum(pair) for pair in data]
     known = None if block is None else remember(stock_encoder(one_second), 2)
     lengths = [in_steps(frames) for frames in heard] if known else heard
-    rows = sum(lengths) + len(lengths) * (len(known.places) if known else 0)
+    rows = sum(lengths) + len(lengths) * rows_ahead(known)
     stacked = torch.randn(rows, 3 * 32, generator=torch.Generator().manual_seed(0))
     one, other = (Ragged(lengths, heard, real, CPU, padded, known) for padded in (False, True))
     for sound_only in (False, True):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from make_checkpoint import random_head
 from make_dataset import change_dataset
+from make_runs import SPEAKERS, launch
 from make_tuning import CPU
-from test_train import launch
 from watching import wait_for
 
 from ser_generalize import train
@@ -31,7 +31,6 @@ from ser_generalize.tuning import folds
 from ser_generalize.tuning.folds import NOT_TUNED
 from ser_generalize.tuning.model import pad_waves
 
-SPEAKERS = [f"ravdess:0{number}" for number in (1, 2, 3, 4)]
 TUNE = ("--tune", "full", "--tune-epochs", "2")
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from ser_generalize.encoder.silence import Silence
+from ser_generalize.encoder.silence import Silence, rows_ahead
 
 # Scores of a head up to which a CPU keeps those of bf16 attention in its cache; then two plain
 # products are twice as fast as torch's fused kernel.
 IN_CACHE = 500 * 500
-TOGETHER = 2  # clips of equal length at a time on a CPU; the scores of more leave its cache
+CALL_CLIPS = 2  # clips of equal length at a time on a CPU; the scores of more leave its cache
 # Rows by which clips grow: oneDNN makes code for every shape that it has not met of late, which
 # takes longer than some rows more.
 STEP = 8
@@ -47,19 +47,19 @@ class Ragged:
         silence: Silence | None = None,
     ) -> None:
         self.lengths, self.silence = list(lengths), silence
-        self._ahead = len(silence.places) if silence else 0
+        self._ahead = rows_ahead(silence)
         self._real = list(real)
         self._kept = [min(in_steps(n), most) for n, most in zip(real, lengths, strict=True)]
         rows = torch.tensor([self._ahead + length for length in lengths])
         starts = (rows.cumsum(0) - rows + self._ahead).tolist()
         sound = [torch.arange(n) + at for at, n in zip(starts, self._kept, strict=True)]
         self._sound = torch.cat(sound).to(device)
-        alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else TOGETHER))
+        alike = list(_runs(zip(lengths, self._kept, strict=True), None if padded else CALL_CLIPS))
         self._rows = _Rectangle(rows, device) if padded and len(alike) > 1 else None
         self._frames = _Rectangle(torch.tensor(self._kept), device) if padded else None
         self._inside = (torch.arange(max(self._kept)) < torch.tensor(real)[:, None]).to(device)
         if self._rows:
-            alike = [(len(lengths), max(lengths), 0)]
+            alike = [(len(lengths), max(lengths), max(self._kept))]
         frames = torch.tensor(heard, device=device).split([clips for clips, *_ in alike])
         self._groups = [
             _Group(clips, length, kept, self._seen(own, length))
@@ -95,23 +95,21 @@ class Ragged:
         `stacked` [rows, 3 width] are queries, which come scaled, keys and values.
         """
         split = stacked.unflatten(-1, (3, heads, -1))
-        if self._rows:
-            seen = self._groups[0].seen
-            found = self._attention(split[self._rows.into], block, slice(None), seen)
-            return self.sound(found[self._rows.out]) if sound else found[self._rows.out]
-        rows, parts, start = slice(None), [], 0
+        if self._rows and self._frames:
+            found = self._attention(split[self._rows.into], block, self._groups[0], sound)
+            return found[(self._frames if sound else self._rows).out]
+        parts, start = [], 0
         for group in self._groups:
             end = start + group.clips * (self._ahead + group.length)
-            if sound:
-                rows = slice(self._ahead, self._ahead + group.kept)
             own = split[start:end].unflatten(0, (group.clips, -1))
-            parts.append(self._attention(own, block, rows, group.seen))
+            parts.append(self._attention(own, block, group, sound))
             start = end
         return torch.cat(parts)
 
-    def _attention(self, split: Tensor, block: int, rows: slice, seen: Seen) -> Tensor:
-        """Let some rows of clips attend: [clips, rows, 3, heads, size] to [rows, width]."""
-        split = split.permute(2, 0, 3, 1, 4)
+    def _attention(self, split: Tensor, block: int, group: "_Group", sound: bool) -> Tensor:
+        """Let a group or its sound attend: [clips, rows, 3, heads, size] to [rows, width]."""
+        rows = slice(self._ahead, self._ahead + group.kept) if sound else slice(None)
+        seen, split = group.seen, split.permute(2, 0, 3, 1, 4)
         queries, pairs = split[0], split[1:]
         if self.silence is None:
             found = _attention(queries[:, :, rows], pairs[0], pairs[1], seen)
@@ -122,7 +120,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class _Group:
-    """Neighbouring clips that attend in one call."""
+    """Neighbouring clips that attend in one call, alike or with as many rows as the longest."""
 
     clips: int
     length: int  # rows of each, without those ahead of it

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 BEHIND = 8  # frames right behind a clip that are run with it
 SPREAD = 32  # silent frames run with every clip, evenly over the window
-TOGETHER = 8  # neighbouring places that share a key
+KEY_PLACES = 8  # neighbouring places that share a key
 LARGE, ALONE = 16.0, 1.5  # times the median norm: from where on a place is run, or shares no key
 # Silent frames to convolve: the last but one sees silence alone, the last the window's end.
 EDGES = 4
@@ -65,7 +65,7 @@ class Silence(nn.Module):
     """
 
     places: Tensor  # [SPREAD + large]: where the frames are that are run with every clip
-    members: Tensor  # [keys, TOGETHER]: the places that a key stands for, -1 for none
+    members: Tensor  # [keys, KEY_PLACES]: the places that a key stands for, -1 for none
     single: Tensor  # [places, 1]: the same where a key stands for one
 
     def __init__(
@@ -73,7 +73,7 @@ class Silence(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("places", torch.zeros(SPREAD + large, dtype=torch.long))
-        self.register_buffer("members", torch.full((keys, TOGETHER), -1))
+        self.register_buffer("members", torch.full((keys, KEY_PLACES), -1))
         self.register_buffer("single", torch.full((single, 1), -1))
         self.blocks = nn.ModuleList(Remembered(heads, size, keys) for _ in range(blocks))
         self.first = Remembered(heads, size, single)  # the first block without shared keys
@@ -130,6 +130,11 @@ class Silence(nn.Module):
         return torch.cat([silent, attention(queries[:, :, run:], keys, values, gains[0])], dim=2)
 
 
+def rows_ahead(silence: Silence | None) -> int:
+    """Return how many rows of silent frames there are before those of a clip's own."""
+    return len(silence.places) if silence else 0
+
+
 @torch.no_grad()
 def remember(encoder: Any, last: int) -> Silence:
     """Run a `transformers` WhisperEncoder on silence; keep what blocks up to number `last` need.
@@ -146,11 +151,11 @@ def remember(encoder: Any, last: int) -> Silence:
     largest[-1] = torch.inf  # what the convolutions see there is the end of the window
     large = (largest > LARGE).nonzero()[:, 0]
     spread = ((torch.arange(SPREAD) + 0.5) * count / SPREAD).long()
-    shared, single = list(_groups(largest, TOGETHER)), list(_groups(largest, 1))
+    shared, single = list(_groups(largest, KEY_PLACES)), list(_groups(largest, 1))
     size = config.d_model // heads
     silence = Silence(heads, size, last, len(large), len(shared), len(single))
     silence.places.copy_(torch.cat([spread, large]))
-    silence.members.copy_(_table(shared, TOGETHER))
+    silence.members.copy_(_table(shared, KEY_PLACES))
     silence.single.copy_(_table(single, 1))
     pairs = [_pairs(layer, states[n][0]) for n, layer in enumerate(encoder.layers[:last])]
     for known, found, inputs in zip(silence.blocks, pairs, norms, strict=False):

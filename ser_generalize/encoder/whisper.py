@@ -24,7 +24,7 @@ from ser_generalize.encoder.interface import CUT, SHORT, STOCK, Samples, Setting
 from ser_generalize.encoder.mel import log_mel, mel_filters
 from ser_generalize.encoder.network import Network, make_network
 from ser_generalize.encoder.ragged import Ragged, in_steps
-from ser_generalize.encoder.silence import BEHIND, EDGES
+from ser_generalize.encoder.silence import BEHIND, EDGES, rows_ahead
 from ser_generalize.encoder.windows import capacity, count_windows, embed_windows
 from ser_generalize.errors import InputError
 
@@ -59,9 +59,8 @@ class Whisper:
     def cost(self, samples: int) -> int:
         """Return how many samples a clip of this many takes in a batch, padding included."""
         windows = count_windows(samples, self._limit)
-        ahead = len(self.network.silence.places) if self.network.silence else 0
         own = self._rows(self.window_frames(-(-samples // windows)))
-        return windows * (ahead + own) * STRIDE
+        return windows * (rows_ahead(self.network.silence) + own) * STRIDE
 
     def window_frames(self, samples: int) -> int:
         """Return how many frames the window of a clip of this many samples has."""

@@ -34,7 +34,7 @@ from ser_generalize.stopping import Logits
 from ser_generalize.tuning.model import MicroBatch, Tunable, make_optimiser, pad_waves, trained
 from ser_generalize.tuning.recipe import TuneRecipe
 
-TOGETHER = 8  # clips that are predicted at a time
+BATCH_CLIPS = 8  # clips that are predicted at a time
 CENTRED_ON = 256  # training clips, at most, that say how far the embeddings have moved together
 SAVE_SECONDS = 300.0  # that a killed run loses at most, or an epoch if that is shorter
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
@@ -132,7 +132,7 @@ class Tuning:
     def predict(self, rows: Rows) -> Logits:
         """Return the logits [clips, classes] of some clips, heard as they are."""
         found = [np.empty((0, len(self.model.config.id2label or ())), np.float32)]
-        for block in np.array_split(rows, -(-len(rows) // TOGETHER) or 1):
+        for block in np.array_split(rows, -(-len(rows) // BATCH_CLIPS) or 1):
             if len(block):
                 batch = pad_waves(self._waves(block), self.device)
                 with torch.inference_mode(), self._precision():
@@ -219,7 +219,7 @@ class Tuning:
         rows = self._part.train[:: -(-len(self._part.train) // CENTRED_ON)]
         total = torch.zeros_like(self.model.head.mean)
         with torch.no_grad(), self._precision():
-            for block in np.array_split(rows, -(-len(rows) // TOGETHER)):
+            for block in np.array_split(rows, -(-len(rows) // BATCH_CLIPS)):
                 batch = pad_waves(self._waves(block), self.device)
                 total += self.model.features(*batch).float().sum(0)
             centre = total / len(rows)
