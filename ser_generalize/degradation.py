@@ -153,6 +153,12 @@ class Degradation:
         """What stores and reports call it, such as "noise:10"; equal ones are called alike."""
         return self.kind if self.severity is None else f"{self.kind}:{self.severity:g}"
 
+    @property
+    def words(self) -> str:
+        """The same for a sentence, such as "noise (10 dB of SNR)"."""
+        unit = "" if self.severity is None else f" ({self.severity:g} {KINDS[self.kind].unit})"
+        return self.kind + unit
+
     def __call__(self, wave: Samples, clip_id: str) -> Samples:
         """Return what it makes of a clip, the same whenever it is asked."""
         if self.kind == NONE:

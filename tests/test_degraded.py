@@ -193,11 +193,11 @@ def test_gains_and_losses_are_told_apart() -> None:
         for margin, p in [(0.01, 0.001) if value else (0.01, 1.0)]
     ]  # fmt: skip
     assert _gain_findings(rows) == [
-        "training on recordings that are worse in other ways changes UAR on noise:0 by "
-        "+30.0 (+29.0 to +31.0; 9 speakers; p = .001) points",
-        "training on recordings that are worse in other ways changes UAR on telephone by "
-        "−10.0 (−11.0 to −9.0; 9 speakers; p = .001) points",
-        "training on recordings that are worse in any way changes UAR on recordings as they are by "
-        "−2.0 (−3.0 to −1.0; 9 speakers; p = .001) points",
-        "it cannot be told from not doing so on opus:12",
+        "tested on noise (0 dB of SNR), training on recordings that are worse in other ways is "
+        "worth +30.0 (+29.0 to +31.0; 9 speakers; p = .001) points",
+        "tested on telephone, training on recordings that are worse in other ways is worth −10.0 "
+        "(−11.0 to −9.0; 9 speakers; p = .001) points",
+        "tested on recordings as they are, training on recordings that are worse in any way is "
+        "worth −2.0 (−3.0 to −1.0; 9 speakers; p = .001) points",
+        "tested on opus (12 kbit/s), it cannot be told from not doing so",
     ]

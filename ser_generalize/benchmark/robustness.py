@@ -20,7 +20,7 @@ from ser_generalize.benchmark.rows import (
 )
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
-from ser_generalize.degradation import KINDS, NONE
+from ser_generalize.degradation import KINDS, NONE, parse_degradation
 from ser_generalize.embeddings import read_manifest
 from ser_generalize.predictions import Predictions
 
@@ -182,9 +182,9 @@ def _findings(costs: Sequence[Row]) -> list[str]:
     """Return what costs most and what costs nothing for sure, in sentences."""
     rows = sorted(macro(costs), key=lambda row: row.value)
     worse = [row for row in rows if is_clear(row) and row.value < 0]
-    said = [f"{row.setting} costs most: {in_words(row)} points" for row in worse[:1]]
-    said += [f"{row.setting} costs {in_words(row)} points" for row in worse[1:3]]
-    harmless = [row.setting for row in rows if not is_clear(row)]
+    said = [f"{_words(row)} costs most: {in_words(row)} points of UAR" for row in worse[:1]]
+    said += [f"{_words(row)} costs {in_words(row)} points" for row in worse[1:3]]
+    harmless = [_words(row) for row in rows if not is_clear(row)]
     if harmless:
         said.append(f"not to be told apart from recordings as they are: {', '.join(harmless)}")
     return said
@@ -197,23 +197,21 @@ def _gain_findings(gains: Sequence[Row]) -> list[str]:
     """
     rows = sorted(macro(gains), key=lambda row: (row.setting == CLEAN, -row.value))
     said = [
-        f"training on recordings that are worse {_how(row)} changes UAR on {_which(row)} by "
-        f"{in_words(row)} points"
+        f"tested on {_words(row)}, training on recordings that are worse in "
+        f"{'any way' if row.setting == CLEAN else 'other ways'} is worth {in_words(row)} points"
         for row in rows
         if is_clear(row)
     ]
-    undecided = [_which(row) for row in rows if not is_clear(row)]
+    undecided = [_words(row) for row in rows if not is_clear(row)]
     if undecided:
-        said.append(f"it cannot be told from not doing so on {', '.join(undecided)}")
+        said.append(f"tested on {', '.join(undecided)}, it cannot be told from not doing so")
     return said
 
 
-def _how(row: Row) -> str:
-    return "in any way" if row.setting == CLEAN else "in other ways"
-
-
-def _which(row: Row) -> str:
-    return "recordings as they are" if row.setting == CLEAN else row.setting
+def _words(row: Row) -> str:
+    if row.setting == CLEAN:
+        return "recordings as they are"
+    return parse_degradation(row.setting).words
 
 
 ROBUSTNESS = Part(NAME, QUESTION, cells, sections)
