@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,9 @@ class Data:
     notes: Notes
     others: Dataset
     whole: Dataset  # all clips of the corpora, whatever their label and language
-    degraded: str = NONE  # how, what is tested on
-    augmented: Mapping[str, Path] = field(default_factory=dict)  # trained on, by degradation
-    tested: Path | None = None  # the store that is tested on, if that is another
+    degraded: str  # how, what is tested on
+    augmented: Mapping[str, Path]  # the stores of the copies trained on, by degradation
+    tested: Path | None  # the store that is tested on, if that is another
 
     @cached_property
     def corpora(self) -> dict[str, str]:

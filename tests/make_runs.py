@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ser_generalize import train
-from ser_generalize.predictions import FILE_NAME
+from ser_generalize.predictions import FILE_NAME, Predictions, read_predictions
+from ser_generalize.scores import confusion, uar
 
 SPEAKERS = [f"ravdess:0{number}" for number in (1, 2, 3, 4)]
 SMOTE = ("--sampler", "smote", "--seeds", "3")  # 12 heads, which are three groups on one core
@@ -23,6 +25,23 @@ def arguments(dataset: Path, store: Path, out: Path, *options: str, head: str = 
 def trained(dataset: Path, store: Path, out: Path, *options: str) -> Path:
     train.main(arguments(dataset, store, out, *options))
     return out
+
+
+def runs_in(folder: Path) -> Callable[..., Predictions]:
+    """Return what trains on a dataset and a store with options, into run0, run1 and so on."""
+
+    def run(dataset: Path, store: Path, *options: object, head: str = "8") -> Predictions:
+        out = folder / f"run{len(list(folder.glob('run*')))}"
+        train.main(arguments(dataset, store, out, *map(str, options), head=head))
+        return read_predictions(out)
+
+    return run
+
+
+def score_of(predictions: Predictions) -> float:
+    """Return the UAR over all clips."""
+    found = predictions.probabilities().argmax(1)
+    return float(uar(confusion(predictions.labels(), found, len(predictions.about.classes))))
 
 
 def launch(name: str, argv: list[str]) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_dataset import Row, change_dataset, rows_of
+from make_runs import runs_in, score_of
 from make_store import embeddings, write_store
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from ser_generalize import adapt, train
+from ser_generalize import adapt
 from ser_generalize.adapt import (
     CORPUS,
     SPEAKER,
@@ -28,8 +29,7 @@ from ser_generalize.adapt import (
 from ser_generalize.errors import InputError
 from ser_generalize.heads import Scaler, fit_scaler
 from ser_generalize.mixture import Mixture
-from ser_generalize.predictions import Predictions, read_predictions
-from ser_generalize.scores import confusion, uar
+from ser_generalize.predictions import Predictions
 from ser_generalize.summary import group_runs, read_runs
 from ser_generalize.training import Job, Recipe
 from ser_generalize.training import train as train_heads
@@ -213,13 +213,7 @@ Run = Callable[..., Predictions]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def trained(dataset: Path, store: Path, *options: str, head: str = "8") -> Predictions:
-        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        folders = ["--dataset", str(dataset), "--embeddings", str(store), "--out", str(out)]
-        train.main([*folders, "--head", head, *options])
-        return read_predictions(out)
-
-    return trained
+    return runs_in(tmp_path)
 
 
 def shifted(dataset: Path, store: Path, out: Path) -> Path:
@@ -236,11 +230,6 @@ def shifted(dataset: Path, store: Path, out: Path) -> Path:
 
 def speakers(rows: Sequence[Row]) -> list[str]:
     return sorted({row["speaker"] for row in rows})
-
-
-def score_of(predictions: Predictions) -> float:
-    found = predictions.probabilities().argmax(1)
-    return float(uar(confusion(predictions.labels(), found, len(predictions.about.classes))))
 
 
 @pytest.mark.parametrize("head", ["32", "logistic"])

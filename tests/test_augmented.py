@@ -1,4 +1,4 @@
-"""Heads that are trained on changed copies of their training clips as well."""
+"""Heads that are trained on degraded copies of their training clips as well."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make_dataset import Row, few, rows_of
+from make_runs import arguments, runs_in, score_of, trained
 from make_store import embeddings, write_store
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -23,9 +24,8 @@ from ser_generalize.encoder import Settings
 from ser_generalize.errors import InputError
 from ser_generalize.logistic import C, train_logistic
 from ser_generalize.mixture import BALANCED, MIXUP, SHUFFLED, Mixture
-from ser_generalize.predictions import Predictions, read_predictions
+from ser_generalize.predictions import Predictions
 from ser_generalize.resampling import SAMPLERS
-from ser_generalize.scores import confusion, uar
 
 NOISE, FAST = "noise:0", "speed:1.1"  # of the fixtures `noisy` and `fast`
 
@@ -35,13 +35,7 @@ Run = Callable[..., Predictions]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def trained(dataset: Path, store: Path, *options: object, head: str = "8") -> Predictions:
-        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        argv = ["--dataset", dataset, "--embeddings", store, "--out", out, "--head", head]
-        train.main([str(one) for one in (*argv, *options)])
-        return read_predictions(out)
-
-    return trained
+    return runs_in(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +45,6 @@ def fast(dataset: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFac
     settings = Settings(dtype="fp32")
     embed(str(dataset), str(tiny_encoder), folder, settings=settings, degradation=FAST)
     return folder
-
-
-def score_of(found: Predictions) -> float:
-    classes = len(found.about.classes)
-    return float(uar(confusion(found.labels(), found.probabilities().argmax(1), classes)))
 
 
 def planted(rows: Sequence[Row], like: Values, seed: int) -> Values:
@@ -228,9 +217,8 @@ def test_what_is_trained_on_degraded_recordings_only_says_so(
     clean = run(dataset, noisy, "--test-embeddings", store)
     assert clean.about.degraded == "none" and f"trained on {NOISE}" in clean.about.run
     run(dataset, store)
-    again = ["--dataset", dataset, "--embeddings", noisy, "--out", tmp_path / "run2", "--head", "8"]
     with pytest.raises(InputError, match="degradation 'none', not 'noise:0'"):
-        train.main(list(map(str, again)))
+        train.main(arguments(dataset, noisy, tmp_path / "run2"))
 
 
 def test_what_is_no_copy_is_a_clear_mistake(
@@ -280,13 +268,11 @@ def test_a_checkpoint_says_what_it_has_heard(
 def test_a_run_goes_on_only_with_the_same_copies(
     dataset: Path, store: Path, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["--dataset", dataset, "--embeddings", store, "--out", tmp_path / "run", "--head", "8"]
-    usual = [str(one) for one in argv]
-    train.main(usual)
+    copies = ("--augment", str(noisy))
+    trained(dataset, store, tmp_path / "run")
     with pytest.raises(InputError, match="augmented"):
-        train.main([*usual, "--augment", str(noisy)])
-    other = [one if one != str(tmp_path / "run") else str(tmp_path / "other") for one in usual]
-    train.main([*other, "--augment", str(noisy)])
+        trained(dataset, store, tmp_path / "run", *copies)
+    trained(dataset, store, tmp_path / "other", *copies)
     capsys.readouterr()
     report.main([str(tmp_path / "other"), "--out", str(tmp_path / "report")])
     assert f"in a degraded copy of it: {NOISE}" in " ".join(capsys.readouterr().out.split())

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from make_dataset import few, rows_of
 from make_encoder import assert_close
+from make_runs import contents, trained
 from make_store import clip_keys, embeddings, write_store
 
-from ser_generalize import train
 from ser_generalize.audio import decode_clip
 from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.pictures import draw
@@ -28,9 +28,7 @@ NOISE = "noise:0"  # of the fixture `noisy`
 
 
 def run(dataset: Path, store: Path, out: Path, *more: object) -> bytes:
-    argv = ["--dataset", dataset, "--embeddings", store, "--out", out, "--head", "8", *more]
-    train.main(list(map(str, argv)))
-    return (out / "predictions.parquet").read_bytes()
+    return contents(trained(dataset, store, out, *map(str, more)))
 
 
 def test_clips_are_degraded_before_they_are_embedded(

@@ -84,24 +84,23 @@ def _severity(item: tuple[str, Path]) -> tuple[int, float]:
 
 def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
     """Return what every degradation costs, and what it is worth to train on others."""
-    stores, plain = degraded_stores(study), runs.get(study.cell())
+    stores = degraded_stores(study)
+    plain = {name: runs[cell] for name, cell in _plain(study, stores).items() if cell in runs}
     notes = [f"nothing was asked about {', '.join(absent)}"] if (absent := _absent(stores)) else []
     how = "make stores with `ser-generalize embed --degrade KIND:N` and give them to --embeddings"
-    if plain is None or not stores:
+    if CLEAN not in plain or not stores:
         return [Section(NAME, TITLE, QUESTION, notes=[*notes, how])]
-    cells_of = _plain(study, stores)
-    found = {name: runs[cell] for name, cell in cells_of.items() if cell in runs}
     scores: list[Row] = []
     costs: list[Row] = []
-    for name, run in found.items():
+    for name, run in plain.items():
         scores += score_rows(NAME, "degraded", run, setting=name)
         if name != CLEAN:
-            costs += difference_rows(NAME, "degraded-minus-clean", plain, run, setting=name)
+            costs += difference_rows(NAME, "degraded-minus-clean", plain[CLEAN], run, setting=name)
     costs = families(costs)
     tables, figures = _tables(scores, costs), [*_figures(scores, costs)]
     return [
         Section(NAME, TITLE, QUESTION, _findings(costs), tables, figures, notes),
-        _gains(found, _augmented(study, stores), runs),
+        _gains(plain, _augmented(study, stores), runs),
     ]
 
 
