@@ -79,7 +79,7 @@ class Cell:
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
-            self._check_logistic()
+            self._check_linear()
         one_of("--tune", self.tune, TUNINGS)
         if self.tune != NO_TUNING:
             self._check_tuning()
@@ -132,7 +132,7 @@ class Cell:
         """How many times a fold's clips are gone through, at most, in what takes the time."""
         return self.recipe.epochs if self.tune == NO_TUNING else self.tune_recipe.epochs
 
-    def _check_logistic(self) -> None:
+    def _check_linear(self) -> None:
         """Refuse what needs a head that is trained batch by batch."""
         asked = {"--tune": self.tune, "--sampler": self.sampler}
         asked |= {"--loss": self.loss, "--stop": self.stop}

@@ -4,6 +4,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+SUMMED, CONCATENATED = "sum", "concat"
+
 
 class SerConfig(PreTrainedConfig):
     """What a checkpoint computes, and what it was made of.
@@ -11,7 +13,8 @@ class SerConfig(PreTrainedConfig):
     `whisper` are the encoder's sizes, by the names of WhisperConfig; `layers` those of its hidden
     states that the head sees, as `transformers` numbers them; `window` is "short" (as long as the
     clip, with the silence behind it remembered in tables of the sizes that `silence` says), "cut"
-    (with `margin` seconds of that silence) or "30s". `hidden_sizes` are the head's. Logits are
+    (with `margin` seconds of that silence) or "30s". The head takes a learned sum of the layers or,
+    where `combine` is "concat", all of them side by side; `hidden_sizes` are its own. Logits are
     divided by `calibration`, the temperature that fits the scores of speakers never trained on. A
     clip whose highest probability is below `abstain_below` is better left unanswered; None where
     no threshold kept the errors of those speakers under the rate asked for. `training` says of the
@@ -27,6 +30,7 @@ class SerConfig(PreTrainedConfig):
         window: str = "short",
         margin: float = 0.0,
         silence: dict[str, int] | None = None,
+        combine: str = SUMMED,
         hidden_sizes: list[int] | None = None,
         calibration: float = 1.0,  # not "temperature": that is taken for one of text generation
         abstain_below: float | None = None,
@@ -38,6 +42,7 @@ class SerConfig(PreTrainedConfig):
         self.window = window
         self.margin = margin
         self.silence = silence
+        self.combine = combine
         self.hidden_sizes = list(hidden_sizes or [])
         self.calibration = calibration
         self.abstain_below = abstain_below

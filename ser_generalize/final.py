@@ -12,13 +12,13 @@ from ser_generalize.adapt import parse_adapt
 from ser_generalize.calibration import RATE, Calibration, calibrate_predictions
 from ser_generalize.cell import Cell
 from ser_generalize.checkpoint import StoreEncoder, read_encoder, save_checkpoint
-from ser_generalize.configuration import SerConfig
+from ser_generalize.configuration import CONCATENATED, SUMMED, SerConfig
 from ser_generalize.data import Data, read_data, read_features
 from ser_generalize.encoder.device import find_device
 from ser_generalize.errors import InputError, listing
 from ser_generalize.figures import draw_reliability, save
 from ser_generalize.files import staged, write_text, writing
-from ser_generalize.groups import Material, Task
+from ser_generalize.groups import Material, Task, train_heads
 from ser_generalize.heads import BOTH, parse_head
 from ser_generalize.hub import is_hub_id
 from ser_generalize.launch import single_threads
@@ -27,7 +27,7 @@ from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import PROTOCOLS, UNION, Fold
 from ser_generalize.summary import Run, read_runs
-from ser_generalize.tuning.folds import TUNING, Setup, make_tuner, train_head
+from ser_generalize.tuning.folds import TUNING, Setup, make_tuner
 from ser_generalize.tuning.model import merged
 
 CHECKPOINT, CARD, PICTURE = "checkpoint", "README.md", "reliability.png"
@@ -52,8 +52,6 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
     what their store calls it.
     """
     cell.check()
-    if parse_head(cell.head) is None:
-        raise InputError("--final: a checkpoint's head is a network; give --head 128 or such")
     if cell.layers or cell.pooling != BOTH:
         raise InputError(
             "--final: a checkpoint uses all layers of its store, mean and std; leave out --layers "
@@ -122,7 +120,8 @@ def _fit(
     job, _ = material.job(task)
     recipe = replace(cell.recipe, until=run.about.epochs)
     if not run.about.tune_epochs:
-        return final.encoder.model(config, train_head(material, job, recipe).parameters)
+        (head,) = train_heads(material, [job], recipe)
+        return final.encoder.model(config, head.parameters)
     tuner = make_tuner(material, setup, folder / EVERYBODY)
     tuned = replace(cell.tune_recipe, until=run.about.tune_epochs)
     tuning, _ = tuner.tune(task, job, tuned, recipe)
@@ -133,9 +132,10 @@ def _fit(
 
 
 def _config(final: Final, run: Run, calibration: Calibration) -> SerConfig:
-    data, abstention = final.data, calibration.abstention
+    data, abstention, hidden = final.data, calibration.abstention, parse_head(final.cell.head)
     return final.encoder.config(
-        hidden_sizes=list(parse_head(final.cell.head) or ()),
+        hidden_sizes=list(hidden or ()),
+        combine=CONCATENATED if hidden is None else SUMMED,
         # The folds' logits were divided by their own temperatures, those of this head are not.
         calibration=calibration.temperature * run.about.temperature,
         abstain_below=abstention.below if abstention else None,

@@ -16,14 +16,14 @@ from ser_generalize.cell import EARLY, Cell
 from ser_generalize.data import Data
 from ser_generalize.errors import InputError
 from ser_generalize.heads import Features, Probabilities, parse_head
-from ser_generalize.logistic import train_logistic
+from ser_generalize.linear import train_linear
 from ser_generalize.mixture import Rows
 from ser_generalize.neighbours import Neighbours
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import Fold
 from ser_generalize.resampling import NEIGHBOURS, repeated_classes, resample
 from ser_generalize.run import FoldResult
-from ser_generalize.training import WEIGHTED, Job, Recipe, train
+from ser_generalize.training import WEIGHTED, Job, Recipe, Trained, train
 from ser_generalize.tuning.recipe import NO_TUNING
 
 # On a CPU a group gains until the cost of a call is shared; larger ones leave the cache, and heads
@@ -83,8 +83,8 @@ class Material:
         adaptation = parse_adapt(self.cell.adapt)
         if adaptation.by == PLAIN:
             return None
-        logistic = parse_head(self.cell.head) is None  # scikit-learn's knows no device
-        features = torch.from_numpy(self.features) if logistic else self.on_device
+        linear = parse_head(self.cell.head) is None  # which are fitted on the CPU
+        features = torch.from_numpy(self.features) if linear else self.on_device
         return UnlabelledClips(features, self.data.domains_and_copies(adaptation.by), adaptation)
 
     def under(self, cell: Cell) -> "Material":
@@ -179,9 +179,11 @@ def train_group(material: Material, tasks: Sequence[Task], on_epoch: OnEpoch) ->
 def train_jobs(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
     """Score every job's test clips; of a single class nothing is learnt."""
     able = [index for index, job in enumerate(jobs) if len(np.unique(job.mixture.label)) > 1]
-    logistic = parse_head(material.cell.head) is None
-    trained = (_logistic if logistic else _heads)(material, [jobs[i] for i in able], on_epoch)
-    found = dict(zip(able, trained, strict=True))
+    trained = train_heads(material, [jobs[index] for index in able], material.cell.recipe, on_epoch)
+    found = {
+        index: Scored(softmax(one.logits / one.temperature, axis=1), one.epochs, one.temperature)
+        for index, one in zip(able, trained, strict=True)
+    }
     for index, job in enumerate(jobs):
         if index not in found:
             certain = np.zeros((len(job.test), len(material.data.classes)), np.float32)
@@ -191,36 +193,34 @@ def train_jobs(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> li
     return [found[index] for index in range(len(jobs))]
 
 
-def _heads(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
-    cell, data = material.cell, material.data
-    hidden, left = parse_head(cell.head) or (), cell.recipe.epochs
+def train_heads(
+    material: Material, jobs: Sequence[Job], recipe: Recipe, on_epoch: OnEpoch = lambda _: None
+) -> list[Trained]:
+    """Train a head of the cell for every job."""
+    if not jobs:
+        return []
+    hidden = parse_head(material.cell.head)
+    if hidden is None:
+        return [_linear(material, job, on_epoch) for job in jobs]
+    left = recipe.epochs
 
     def ended() -> None:
         nonlocal left
         left -= 1
         on_epoch(len(jobs))
 
-    if not jobs:
-        return []
-    classes, features = len(data.classes), material.on_device
-    trained = train(
-        features, data.labels, jobs, hidden, classes, cell.recipe, ended, material.unlabelled
-    )
+    labels, classes = material.data.labels, len(material.data.classes)
+    features = material.on_device
+    trained = train(features, labels, jobs, hidden, classes, recipe, ended, material.unlabelled)
     on_epoch(left * len(jobs))  # where early stopping left some out
-    return [
-        Scored(softmax(one.logits / one.temperature, axis=1), one.epochs, one.temperature)
-        for one in trained
-    ]
+    return trained
 
 
-def _logistic(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> list[Scored]:
-    classes, weighted = len(material.data.classes), material.cell.loss == WEIGHTED
+def _linear(material: Material, job: Job, on_epoch: OnEpoch) -> Trained:
+    cell, classes = material.cell, len(material.data.classes)
     known = material.unlabelled.in_scoring if material.unlabelled else None
-    found = []
-    for job in jobs:
-        rows = job.train, job.mixture, job.test
-        found.append(Scored(train_logistic(material.features, *rows, classes, weighted, known)))
-        on_epoch(material.cell.recipe.epochs)
+    found = train_linear(cell.head, material.features, job, classes, cell.loss == WEIGHTED, known)
+    on_epoch(cell.recipe.epochs)
     return found
 
 

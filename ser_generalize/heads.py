@@ -20,7 +20,8 @@ from ser_generalize.errors import InputError
 BOTH = "both"
 POOLINGS = ("mean", "std", BOTH)
 FUNCTIONAL = ("functional",)  # the statistics of a store of functionals
-LOGISTIC = "logistic"
+LOGISTIC, LDA = "logistic", "lda"
+LINEAR = (LOGISTIC, LDA)  # fitted at once, on all layers side by side
 DEFAULT_HEAD = "128"
 PAPER_HEAD = "4096,2048,1024,512"  # arXiv 2406.09933
 LAYER_SCORES = "layer_scores"
@@ -31,8 +32,8 @@ Parameters = dict[str, NDArray[np.float32]]
 
 
 def parse_head(text: str) -> tuple[int, ...] | None:
-    """Return the hidden sizes of `--head`, None for logistic regression; else raise InputError."""
-    if text == LOGISTIC:
+    """Return the hidden sizes of `--head`, None for a linear one; else raise InputError."""
+    if text in LINEAR:
         return None
     try:
         sizes = tuple(int(size) for size in text.split(","))
@@ -41,7 +42,7 @@ def parse_head(text: str) -> tuple[int, ...] | None:
     if min(sizes) < 1:
         raise InputError(
             f"unknown head {text!r}; give hidden sizes such as {DEFAULT_HEAD} or {PAPER_HEAD} "
-            f"(the paper's), or {LOGISTIC}"
+            f"(the paper's), {LOGISTIC} or {LDA}"
         )
     return sizes
 

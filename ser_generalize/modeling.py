@@ -22,7 +22,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_generalize.configuration import SerConfig
+from ser_generalize.configuration import SUMMED, SerConfig
 from ser_generalize.encoder.mel import FFT, HOP, mel_filters, padded_log_mel, sounding_frames
 from ser_generalize.encoder.ragged import pool_padded
 from ser_generalize.encoder.silence import BEHIND, EDGES, Silence, rows_ahead
@@ -36,28 +36,32 @@ Seen = Any  # which frames a window sees, [windows, 1, 1, frames], or the gains 
 
 
 class SerHead(nn.Module):
-    """A softmax-weighted sum over standardised layers, then linear layers with ReLU."""
+    """A weighted sum of standardised layers, or all side by side; then linear layers with ReLU."""
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, layers: int, sizes: list[int]) -> None:
+    def __init__(self, layers: int, width: int, sizes: list[int], combine: str) -> None:
         super().__init__()
-        self.layer_scores = nn.Parameter(torch.zeros(layers))
-        self.register_buffer("mean", torch.zeros(layers, sizes[0]))
-        self.register_buffer("deviation", torch.ones(layers, sizes[0]))
+        summed = combine == SUMMED
+        self.layer_scores = nn.Parameter(torch.zeros(layers)) if summed else None
+        self.register_buffer("mean", torch.zeros(layers, width))
+        self.register_buffer("deviation", torch.ones(layers, width))
+        sizes = [width if summed else layers * width, *sizes]
         self.linear = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits [clips, classes] of clip-normalised features [clips, layers, width]."""
-        hidden = self.summed(features)
+        hidden = self.combined(features)
         for layer in self.linear[:-1]:
             hidden = relu(layer(hidden))
         return self.linear[-1](hidden)
 
-    def summed(self, features: Tensor) -> Tensor:
-        """Return the weighted sum over standardised layers, [clips, width]."""
+    def combined(self, features: Tensor) -> Tensor:
+        """Return the weighted sum over standardised layers, [clips, width], or all of them."""
         standardised = (features - self.mean) / self.deviation
+        if self.layer_scores is None:
+            return standardised.flatten(1)
         return torch.einsum("l,clw->cw", self.layer_scores.softmax(0), standardised)
 
 
@@ -72,8 +76,8 @@ class SerForAudioClassification(PreTrainedModel):
         super().__init__(config)
         whisper = WhisperConfig(**config.whisper)
         self.encoder = WhisperEncoder(whisper)
-        sizes = [2 * whisper.d_model, *config.hidden_sizes, len(config.id2label or ())]
-        self.head = SerHead(len(config.layers), sizes)
+        sizes = [*config.hidden_sizes, len(config.id2label or ())]
+        self.head = SerHead(len(config.layers), 2 * whisper.d_model, sizes, config.combine)
         heads, blocks = whisper.encoder_attention_heads, max(config.layers)
         size = whisper.d_model // heads
         self.silence = Silence(heads, size, blocks, **config.silence) if config.silence else None

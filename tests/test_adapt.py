@@ -232,7 +232,7 @@ def speakers(rows: Sequence[Row]) -> list[str]:
     return sorted({row["speaker"] for row in rows})
 
 
-@pytest.mark.parametrize("head", ["32", "logistic"])
+@pytest.mark.parametrize("head", ["32", "logistic", "lda"])
 def test_speakers_far_apart_are_brought_together(
     head: str, run: Run, dataset: Path, store: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,6 @@ from make_dataset import Row, few, rows_of
 from make_runs import arguments, runs_in, score_of, trained
 from make_store import embeddings, write_store
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from ser_generalize import report, train
 from ser_generalize.cell import Cell
@@ -22,7 +21,6 @@ from ser_generalize.embed import embed
 from ser_generalize.embeddings import read_manifest, write_manifest
 from ser_generalize.encoder import Settings
 from ser_generalize.errors import InputError
-from ser_generalize.logistic import C, train_logistic
 from ser_generalize.mixture import BALANCED, MIXUP, SHUFFLED, Mixture
 from ser_generalize.predictions import Predictions
 from ser_generalize.resampling import SAMPLERS
@@ -74,21 +72,6 @@ def test_an_epoch_hears_half_of_the_rows_in_some_copy(batches: str, copies: int,
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
 
 
-def test_logistic_regression_weighs_copies_as_epochs_draw_them() -> None:
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(120, 2, 6)).astype(np.float32)  # 40 clips and two copies
-    labels, rows = generator.integers(0, 3, 40), np.arange(30)
-    real = np.zeros(30, np.float32)
-    mixture = Mixture(rows, rows, real, labels[:30], labels[:30], copies=(40, 80))
-    found = train_logistic(features, rows, mixture, np.arange(30, 40), 3)
-    flat = features.reshape(120, -1)
-    flat = (flat - flat[:30].mean(0)) / flat[:30].std(0)
-    chosen = np.concatenate([rows, rows, rows + 40, rows + 80])  # two halves, and two quarters
-    model = LogisticRegression(C=C, max_iter=1000)
-    model.fit(flat[chosen], np.tile(labels[:30], 4), np.full(120, 1 / 4))
-    np.testing.assert_allclose(found, model.predict_proba(flat[30:40]), atol=1e-3)
-
-
 @pytest.mark.parametrize("options", [
     *[("--sampler", name) for name in SAMPLERS],
     ("--adapt", "corpus"),
@@ -109,7 +92,7 @@ def test_copies_that_are_no_different_change_nothing(
     assert any(f"in a degraded copy of it: {NOISE}" in note for note in augmented.about.notes)
 
 
-@pytest.mark.parametrize("head", ["64", "logistic"])
+@pytest.mark.parametrize("head", ["64", "logistic", "lda"])
 def test_what_was_heard_in_training_is_recognised(
     head: str, run: Run, dataset: Path, store: Path, noisy: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import yaml
 from hub_server import Hub
 from make_dataset import rows_of
 from make_store import write_two_corpora
+from scipy.special import softmax
 
 from ser_generalize import predict, push, train
 from ser_generalize.audio import decode_clip
@@ -21,13 +22,18 @@ from ser_generalize.calibration import calibrate_predictions
 from ser_generalize.cell import Cell
 from ser_generalize.checkpoint import load_checkpoint
 from ser_generalize.command import run_command
+from ser_generalize.data import read_data, read_features
 from ser_generalize.dataset import load_clips
 from ser_generalize.errors import InputError
 from ser_generalize.final import plan_final, write_final
+from ser_generalize.heads import LINEAR
 from ser_generalize.labels import FOUR
+from ser_generalize.linear import train_linear
+from ser_generalize.mixture import Mixture
 from ser_generalize.model_card import eval_results
 from ser_generalize.predictions import FILE_NAME, read_predictions, write_predictions
 from ser_generalize.summary import read_runs
+from ser_generalize.training import Job
 
 REPO = "org/ser-four"
 
@@ -246,7 +252,6 @@ def test_what_is_no_checkpoint_is_not_pushed(hub: Hub, run: Path, tmp_path: Path
 
 
 MISTAKES = {
-    "a logistic head": (["--head", "logistic"], "a checkpoint's head is a network"),
     "an error rate of all": (["--error-rate", "1"], "is no share of answers"),
     "folds that leak": (["--protocol", "random"], "protocol random does not judge"),
     "an unknown encoder": (["--encoder", "no-such-folder"], "neither a folder nor a Hub id"),
@@ -264,6 +269,27 @@ def test_a_mistake_is_said_before_anything_is_trained(
     printed = capsys.readouterr().err
     assert line in printed and printed.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("head", LINEAR)
+def test_a_linear_head_is_kept_as_it_was_fitted(
+    head: str, dataset: Path, store: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    train.main(arguments(dataset, store, tmp_path / "run", tiny_encoder, "--head", head))
+    model = load_checkpoint(str(tmp_path / "run" / "checkpoint"))
+    cell = Cell(str(dataset), store, head=head)
+    data = read_data(cell)
+    rows, real = np.arange(len(data.labels)), np.zeros(len(data.labels), np.float32)
+    mixture = Mixture(rows, rows, real, data.labels, data.labels)
+    job = Job("everybody", 0, mixture, rows, rows, rows[:0])
+    expected = train_linear(head, read_features(cell, data), job, len(data.classes)).logits
+    audio = {row["clip_id"]: row["audio"]["bytes"] for row in load_clips(str(dataset), None)}
+    waves = [decode_clip(audio[name]) for name in data.column("clip_id")[:20]]
+    found = np.concatenate([predict.probabilities(model, [wave]) for wave in waves])
+    expected = softmax(expected[:20] / model.config.calibration, axis=1)
+    np.testing.assert_allclose(found, expected, atol=0.02)  # of embeddings kept in float16
+    card = (tmp_path / "run" / "checkpoint" / "README.md").read_text()
+    assert "a linear head judges what all of its layers say" in card and "epochs" not in card
 
 
 def test_several_corpora_are_judged_together(

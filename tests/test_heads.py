@@ -32,6 +32,7 @@ LAYERS = 3
         ("4096,2048,1024,512", (4096, 2048, 1024, 512)),
         ("64, 32", (64, 32)),
         ("logistic", None),
+        ("lda", None),
     ],
 )
 def test_heads_that_exist(text: str, sizes: tuple[int, ...] | None) -> None:

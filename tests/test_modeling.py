@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification
 
 from ser_generalize.checkpoint import CODE, load_checkpoint, read_encoder
+from ser_generalize.configuration import CONCATENATED, SUMMED
 from ser_generalize.encoder import Settings, load_encoder
 from ser_generalize.errors import InputError
 from ser_generalize.heads import clip_normalised
@@ -73,7 +74,7 @@ def test_a_real_whisper_is_heard_alike(
 
 
 def test_its_head_is_that_of_the_folds() -> None:
-    head = SerHead(3, [10, 8, 4])
+    head = SerHead(3, 10, [8, 4], SUMMED)
     arrays = random_head(3, 10, 4)
     head.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     given = np.random.default_rng(1).normal(size=(5, 3, 10)).astype(np.float32)
@@ -85,6 +86,16 @@ def test_its_head_is_that_of_the_folds() -> None:
     with torch.inference_mode():
         found = head(torch.from_numpy(given))
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_linear_head_sees_all_layers_side_by_side() -> None:
+    head = SerHead(3, 10, [4], CONCATENATED)
+    weight, bias = head.linear[0].weight, head.linear[0].bias
+    assert set(head.state_dict()) == {"mean", "deviation", "linear.0.weight", "linear.0.bias"}
+    head.deviation.fill_(2)
+    given = torch.randn(5, 3, 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(head(given), given.flatten(1) / 2 @ weight.T + bias)
 
 
 def test_company_changes_nothing(checkpoint: Path, waves: list[np.ndarray]) -> None:

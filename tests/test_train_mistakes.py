@@ -59,7 +59,7 @@ def snapshot(folder: Path) -> dict[Path, bytes | None]:
         (("--stop", "late"), "unknown --stop 'late'; choose one of: fixed, early"),
         (("--seeds", "0"), "--seeds 0 is no number of seeds; give 1 or more"),
         (("--head", "logistic", "--sampler", "mixup"), "--sampler mixup is for heads that are"),
-        (("--head", "logistic", "--loss", "focal"), "--loss focal is for heads that are trained"),
+        (("--head", "lda", "--loss", "focal"), "--loss focal is for heads that are trained"),
         (("--head", "logistic", "--stop", "early"), "--stop early is for heads that are trained"),
         (("--head", "big"), "unknown head 'big'; give hidden sizes such as 128 or 4096,2048"),
         (

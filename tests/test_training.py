@@ -6,17 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ser_generalize import logistic
 from ser_generalize.calibration import fit_temperature
 from ser_generalize.errors import InputError
-from ser_generalize.heads import Dropout, Features, HeadStack, Probabilities
-from ser_generalize.logistic import train_logistic
+from ser_generalize.heads import Dropout, Features, HeadStack, Probabilities, parse_head
+from ser_generalize.linear import train_linear
 from ser_generalize.mixture import Labels, Mixture, Rows
 from ser_generalize.neighbours import Neighbours
 from ser_generalize.optimiser import one_cycle
@@ -56,30 +54,30 @@ def trained(
 
 
 def fit(
-    hidden: tuple[int, ...] | None, train: Features, labels: Labels, test: Features,
+    head: str, train: Features, labels: Labels, test: Features,
     sampler: str = "none",
 ) -> Probabilities:  # fmt: skip
     """Train on some clips and return the probabilities of others."""
     features, rows = np.concatenate([train, test]), np.arange(len(train))
     job = job_of(features, np.concatenate([labels, np.zeros(len(test), int)]), rows, sampler)
-    return predicted(hidden, features, labels, job)
+    return predicted(head, features, labels, job)
 
 
-def predicted(
-    hidden: tuple[int, ...] | None, features: Features, labels: Labels, job: Job
-) -> Probabilities:
+def predicted(head: str, features: Features, labels: Labels, job: Job) -> Probabilities:
+    hidden = parse_head(head)
     if hidden is None:
-        return train_logistic(features, job.train, job.mixture, job.test, CLASSES)
-    found = trained(features, labels, [job], Recipe(), hidden)[0].logits
+        found = train_linear(head, features, job, CLASSES).logits
+    else:
+        found = trained(features, labels, [job], Recipe(), hidden)[0].logits
     return torch.from_numpy(found).softmax(1).numpy()
 
 
-@pytest.mark.parametrize("hidden", [(32,), (32, 16), None], ids=str)
+@pytest.mark.parametrize("head", ["32", "32,16", "logistic", "lda"])
 @pytest.mark.parametrize("sampler", ["none", "smote", "balanced"])
-def test_what_can_be_told_apart_is(hidden: tuple[int, ...] | None, sampler: str) -> None:
+def test_what_can_be_told_apart_is(head: str, sampler: str) -> None:
     train, labels = clips()
     test, expected = clips(seed=1)
-    probabilities = fit(hidden, train, labels, test, sampler=sampler)
+    probabilities = fit(head, train, labels, test, sampler=sampler)
     assert probabilities.shape == (len(test), CLASSES)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
@@ -122,7 +120,7 @@ def test_a_head_alone_and_in_a_group_predict_the_same(
 def test_torch_s_own_generator_is_left_alone() -> None:
     features, labels = clips(per_class=7)
     before = torch.get_rng_state()
-    fit((4,), features, labels, features)
+    fit("4", features, labels, features)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -228,60 +226,43 @@ def test_the_layer_that_informs_gains_weight() -> None:
 def test_a_clip_is_predicted_alike_in_any_company() -> None:
     train, labels = clips()
     test, _ = clips(seed=1)
-    together = fit((32,), train, labels, test)
-    alone = np.concatenate([fit((32,), train, labels, clip[None]) for clip in test[:3]])
+    together = fit("32", train, labels, test)
+    alone = np.concatenate([fit("32", train, labels, clip[None]) for clip in test[:3]])
     np.testing.assert_allclose(alone, together[:3], rtol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
+@pytest.mark.parametrize("head", ["32", "logistic", "lda"])
 @pytest.mark.parametrize("constant", [0.0, 22.3])
 def test_a_feature_that_never_varied_in_training_decides_nothing(
-    hidden: tuple[int, ...] | None, constant: float
+    head: str, constant: float
 ) -> None:
     train, labels = clips()
     test, expected = clips(seed=1)
     train[:, :, -1], test[:, :, -1] = constant, constant
-    plain = fit(hidden, train, labels, test)
+    plain = fit(head, train, labels, test)
     assert np.isfinite(plain).all()
     test[:, :, -1] += 0.01  # it does now, by very little
-    moved = fit(hidden, train, labels, test)
+    moved = fit(head, train, labels, test)
     np.testing.assert_allclose(moved, plain, atol=0.02)
     assert (moved.argmax(1) == expected).mean() > 0.85
 
 
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
+@pytest.mark.parametrize("head", ["32", "logistic", "lda"])
 def test_a_class_that_training_lacks_is_predicted_for_nobody(
-    hidden: tuple[int, ...] | None,
+    head: str,
 ) -> None:
     train, labels = clips()
     there = labels != 1
-    probabilities = fit(hidden, train[there], labels[there], train, sampler="smote")
+    probabilities = fit(head, train[there], labels[there], train, sampler="smote")
     assert probabilities.shape == (len(train), CLASSES)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert not (probabilities.argmax(1) == 1).any()
     assert (probabilities.argmax(1) == labels)[there].mean() > 0.9
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_logistic_is_scikit_learn_s(weighted: bool) -> None:
-    features, labels = clips()
-    rows = np.flatnonzero((labels != 1) | (np.arange(300) % 4 == 0))
-    job = job_of(features, labels, rows)
-    found = train_logistic(features, rows, job.mixture, job.test, CLASSES, weighted)
-    flat = features.reshape(len(features), -1)
-    scaler = StandardScaler().fit(flat[rows])
-    balance = "balanced" if weighted else None
-    model = LogisticRegression(C=logistic.C, max_iter=logistic.STEPS, class_weight=balance)
-    model.fit(scaler.transform(flat[rows]), labels[rows])
-    expected = model.predict_proba(scaler.transform(flat[job.test]))
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("hidden", [(32,), None], ids=str)
+@pytest.mark.parametrize("head", ["32", "logistic", "lda"])
 @pytest.mark.parametrize("weight", [0, 1])
-def test_the_head_hears_the_mixture_and_nothing_else(
-    hidden: tuple[int, ...] | None, weight: int
-) -> None:
+def test_the_head_hears_the_mixture_and_nothing_else(head: str, weight: int) -> None:
     """Clips of class 2 take part with no weight: neither they nor their class are learned."""
     features, labels = clips()
     heard, silent = np.flatnonzero(labels != 2), np.flatnonzero(labels == 2)
@@ -290,7 +271,7 @@ def test_the_head_hears_the_mixture_and_nothing_else(
     mixture = Mixture(pair[weight], pair[1 - weight], weights, own, own)
     everything = np.arange(len(labels))
     job = Job("fold", 0, mixture, everything, everything, NOBODY)
-    found = predicted(hidden, features, labels, job)
+    found = predicted(head, features, labels, job)
     assert not (found.argmax(1) == 2).any()
     assert (found.argmax(1) == labels)[heard].mean() > 0.85
 

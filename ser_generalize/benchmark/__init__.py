@@ -41,7 +41,7 @@ def parser() -> CommandParser:
     add(
         "--head",
         default="128",
-        help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); or logistic (default: 128)",
+        help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); lda or logistic (default: 128)",
     )
     add("--seeds", type=int, default=1, metavar="N", help="train every fold N times (default: 1)")
     add(

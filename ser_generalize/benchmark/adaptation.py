@@ -12,7 +12,7 @@ from ser_generalize.adapt import CORPUS, SPEAKER
 from ser_generalize.benchmark.curve import (
     MIXED,
     NEUTRAL,
-    NOT_LOGISTIC,
+    NOT_LINEAR,
     NOTHING,
     Condition,
     measure_curve,
@@ -60,7 +60,7 @@ def cells(study: Study) -> list[Cell]:
 
 
 def measure(study: Study, folder: Path) -> None:
-    """Measure the curves over numbers of known clips; logistic regression has none."""
+    """Measure the curves over numbers of known clips; a linear head has none."""
     if parse_head(study.head) is None:
         return
     for protocol in _curves(study):
@@ -75,7 +75,7 @@ def sections(study: Study, runs: Runs, folder: Path) -> Sequence[Section]:
     }
     made = [_section(protocol, ways) for protocol, ways in found.items() if ways]
     if parse_head(study.head) is None:
-        return [*made, Section(NAME, "How much of a new voice", QUESTION, notes=[NOT_LOGISTIC])]
+        return [*made, Section(NAME, "How much of a new voice", QUESTION, notes=[NOT_LINEAR])]
     for protocol in _curves(study):
         curve = read_curve(study, folder, protocol)
         made.append(_curve_section(protocol, curve, found[protocol].get(("none", PLAIN))))

@@ -32,7 +32,7 @@ from ser_generalize.training import Training, steps_of
 
 MIXED, NEUTRAL = "clips of any emotion", "neutral clips"
 DRAWS = 3  # of which clips are known
-NOT_LOGISTIC = (
+NOT_LINEAR = (
     "the curve over numbers of clips needs a head that is trained in epochs; choose another --head"
 )
 

@@ -10,9 +10,10 @@ from ser_generalize.benchmark.part import Study
 from ser_generalize.benchmark.sections import POOLED, Row
 from ser_generalize.benchmark.wording import leaks
 from ser_generalize.embeddings import MANIFEST, read_manifest
-from ser_generalize.heads import LOGISTIC
+from ser_generalize.heads import LDA, LOGISTIC
 from ser_generalize.hub import is_hub_id
 from ser_generalize.labels import LABEL_SETS
+from ser_generalize.linear import SHRINKAGE, C
 from ser_generalize.protocols import LEAKS, PROTOCOLS
 from ser_generalize.significance import TEST_METHOD
 from ser_generalize.statistics import MACRO_AVERAGE, METHOD, MINIMUM_SPEAKERS
@@ -106,7 +107,12 @@ def _encoders(study: Study) -> Iterator[str]:
 def _head(name: str) -> str:
     """Return how a head is made, with the settings that are its defaults."""
     if name == LOGISTIC:
-        return f"{LOGISTIC} regression."
+        return f"{LOGISTIC} regression on all layers side by side, C = {C:g}."
+    if name == LDA:
+        return (
+            "linear discriminant analysis on all layers side by side; the covariance is shrunken "
+            f"by {SHRINKAGE:g} towards a sphere."
+        )
     recipe = Recipe()
     return (
         f"{name} hidden units over a learned sum of layers; at most {recipe.epochs} epochs of "

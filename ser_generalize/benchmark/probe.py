@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from ser_generalize.benchmark.grid import folder_name
 from ser_generalize.benchmark.part import Study
@@ -20,7 +21,7 @@ from ser_generalize.command import progress_bar
 from ser_generalize.data import Data, read_features
 from ser_generalize.experiment import CLIP_COLUMNS
 from ser_generalize.heads import LOGISTIC
-from ser_generalize.logistic import train_logistic
+from ser_generalize.linear import train_linear
 from ser_generalize.mixture import Mixture, Rows
 from ser_generalize.predictions import (
     FILE_NAME,
@@ -30,6 +31,7 @@ from ser_generalize.predictions import (
     read_predictions,
     write_predictions,
 )
+from ser_generalize.training import Job
 
 FOLDS = 5
 CLIPS = 400  # of a corpus at most: more would tell the same and take hours of the largest
@@ -71,8 +73,9 @@ def _probe(cell: Cell, data: Data) -> Predictions:
         for number, (train, test) in enumerate(_folds(corpus, data.column("speaker"), chosen)):
             real, whose = np.zeros(len(train), np.float32), corpus[train]
             mixture = Mixture(train, train, real, whose, whose)
-            said = train_logistic(features, train, mixture, test, len(corpora), weighted=True)
-            rows += _rows(about, data, test, str(number), said)
+            job = Job(str(number), 0, mixture, train, test, test[:0])
+            told = train_linear(LOGISTIC, features, job, len(corpora), weighted=True)
+            rows += _rows(about, data, test, job.name, softmax(told.logits, axis=1))
             bar.update()
     return Predictions(about, pa.Table.from_pylist(rows, schema=prediction_schema(about)))
 

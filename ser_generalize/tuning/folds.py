@@ -26,12 +26,12 @@ from ser_generalize.degradation import parse_degradation
 from ser_generalize.encoder.device import has_bf16
 from ser_generalize.errors import InputError, listing, one_of
 from ser_generalize.files import remove, write_text
-from ser_generalize.groups import Material, OnEpoch, Task, notes_of, train_group
+from ser_generalize.groups import Material, OnEpoch, Task, notes_of, train_group, train_heads
 from ser_generalize.heads import Parameters, parse_head
 from ser_generalize.mixture import Rows
 from ser_generalize.modeling import SerForAudioClassification
 from ser_generalize.run import FoldResult
-from ser_generalize.training import Job, Recipe, Trained, train
+from ser_generalize.training import Job, Recipe, Trained
 from ser_generalize.tuning.loop import Execution, Part, Progress, Samples, Tuning, Waves
 from ser_generalize.tuning.model import make_tunable
 from ser_generalize.tuning.recipe import LORA, NO_TUNING, TuneRecipe
@@ -146,7 +146,7 @@ class Tuner:
     ) -> tuple[Tuning, Trained]:
         """Fine-tune a fold's model, up to its best epoch; return it and what it started from."""
         material, setup, seed = self.material, self.setup, task.own_seed
-        start = train_head(material, job, head)
+        (start,) = train_heads(material, [job], head)
         model = make_tunable(
             self.make_model(start.parameters), material.cell.tune, recipe.rank, seed
         )
@@ -217,17 +217,6 @@ def make_tuner(
         lambda head: encoder.model(config, head),
         tracker,
     )
-
-
-def train_head(material: Material, job: Job, recipe: Recipe) -> Trained:
-    """Train a head on its frozen embeddings, as without fine-tuning."""
-    cell, data = material.cell, material.data
-    hidden, classes = parse_head(cell.head) or (), len(data.classes)
-    (head,) = train(
-        material.on_device, data.labels, [job], hidden, classes, recipe,
-        unlabelled=material.unlabelled,
-    )  # fmt: skip
-    return head
 
 
 def read_waves(cell: Cell, data: Data) -> Waves:

@@ -61,7 +61,7 @@ class Tunable(SerForAudioClassification):
         with torch.autocast(features.device.type, enabled=False):
             if seeds is None:
                 return self.head(features.float())
-            hidden = self.head.summed(features.float())
+            hidden = self.head.combined(features.float())
             bits = iter(_kept(seeds, [hidden.shape[1], *self.config.hidden_sizes]))
             for layer in self.head.linear[:-1]:
                 hidden = relu(layer(2 * hidden * next(bits)))

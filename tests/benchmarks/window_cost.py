@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from ser_generalize import logistic
 from ser_generalize.audio import decode_clip
 from ser_generalize.command import progress_bar
 from ser_generalize.dataset import load_clips
 from ser_generalize.encoder import Encoder, Settings, batches, load_encoder
 from ser_generalize.heads import clip_normalised
 from ser_generalize.launch import single_threads
+from ser_generalize.linear import STEPS, C
 from ser_generalize.scores import confusion
 from ser_generalize.statistics import (
     Estimate,
@@ -193,7 +193,7 @@ def _predicted(
         train, rest = _standardised(features[~test], features[test])
         counts = []
         for drawn in np.random.default_rng(0).integers(len(train), size=(PROBES, len(train))):
-            model = LogisticRegression(C=logistic.C, max_iter=logistic.STEPS)
+            model = LogisticRegression(C=C, max_iter=STEPS)
             predicted = model.fit(train[drawn], labels[~test][drawn]).predict(rest)
             counts.append(confusion(labels[test], predicted, labels.max() + 1))
         return np.sum(counts, axis=0)
