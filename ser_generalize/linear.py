@@ -16,7 +16,7 @@ from ser_generalize.training import Job, Trained
 
 C = 0.003  # of logistic regression, scikit-learn's
 STEPS = 1000
-# Of LDA, chosen as the heads' recipe was, see the README: the best of .2, .35, .5, .65 and .8.
+# Of LDA, chosen as the recipe of networks was (see `training`): .2, .5 and .8 were compared.
 SHRINKAGE = 0.5
 
 Values = NDArray[np.float32]  # [rows, inputs], standardised

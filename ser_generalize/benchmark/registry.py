@@ -6,6 +6,7 @@ from ser_generalize.benchmark.adaptation import ADAPTATION
 from ser_generalize.benchmark.cost import COST
 from ser_generalize.benchmark.features import FEATURES
 from ser_generalize.benchmark.generalise import GENERALISE
+from ser_generalize.benchmark.heads import HEADS
 from ser_generalize.benchmark.honesty import HONESTY
 from ser_generalize.benchmark.paper import GRID
 from ser_generalize.benchmark.part import Part
@@ -19,6 +20,7 @@ PARTS = {
         GRID,
         GENERALISE,
         FEATURES,
+        HEADS,
         ADAPTATION,
         HONESTY,
         GROUPS,

@@ -4,15 +4,17 @@
     python tests/benchmarks/compare_runs.py runs/* --speakers ravdess:07 ravdess:08
 
 `report` compares with its first run only; this prints all pairs, in points, with 95 % intervals
-over speakers (not corrected for their number). With `--speakers` it prints the UAR of every run on
-the test clips of those speakers instead.
+over speakers (not corrected for their number). With `--speakers` only their test clips count, and
+the UAR of every run on them comes first.
 """
 
 import argparse
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ser_generalize.predictions import Predictions, read_predictions
 from ser_generalize.scores import confusion, uar
@@ -27,9 +29,9 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = {_name(path, run): run for path in arguments.runs for run in [read_predictions(path)]}
     if arguments.speakers:
-        print_speakers(runs, arguments.speakers)
-    else:
-        print_pairs(runs)
+        runs = {name: of_speakers(run, arguments.speakers) for name, run in runs.items()}
+        print_scores(runs)
+    print_pairs(runs)
 
 
 def _name(path: Path, run: Predictions) -> str:
@@ -49,13 +51,18 @@ def print_pairs(runs: dict[str, Predictions]) -> None:
             print(f"{second} - {first}, {result.corpus}: {value} {interval}{mark}")
 
 
-def print_speakers(runs: dict[str, Predictions], speakers: list[str]) -> None:
-    """Print the pooled UAR of every run and corpus on the clips of some test speakers."""
+def of_speakers(run: Predictions, speakers: list[str]) -> Predictions:
+    """Return what a run says of some speakers' clips."""
+    wanted = np.isin(run.column("speaker").astype(str), speakers)
+    return replace(run, table=run.table.filter(pa.array(wanted)))
+
+
+def print_scores(runs: dict[str, Predictions]) -> None:
+    """Print the pooled UAR of every run and corpus."""
     for name, run in runs.items():
-        wanted = np.isin(run.column("speaker").astype(str), speakers)
         corpora, predicted = run.column("corpus"), run.probabilities().argmax(1)
-        for corpus in sorted(set(corpora[wanted])):
-            rows = wanted & (corpora == corpus)
+        for corpus in sorted(set(corpora)):
+            rows = corpora == corpus
             counts = confusion(run.labels()[rows], predicted[rows], len(run.about.classes))
             print(f"{name}, {corpus}: {100 * float(uar(counts)):.1f} ({rows.sum()} clips)")
 
