@@ -18,7 +18,7 @@ from ser_generalize.predictions import Predictions
 
 GROUPS = 5  # of speakers, for judging what was fitted on the others
 BINS = 15  # of confidence (Guo et al. 2017)
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURES = (0.05, 1000.0)
 RATE = 0.1  # of errors among the clips that are answered
 DOUBT = 0.05  # chance that the true rate lies above the one asked for
 SHARES = tuple(np.arange(1, 11) / 10)  # of the clips, that may be answered
@@ -70,7 +70,7 @@ def calibrate(
 
     `scores` [n, classes] are logits or log-probabilities, `speakers` whoever speaks each clip.
     """
-    groups = _groups(speakers)
+    groups = speaker_groups(speakers)
     temperatures = _by_others(groups, lambda rows: fit_temperature(scores[rows], labels[rows]))
     probabilities = softmax(scores / temperatures[:, None], axis=1).astype(np.float64)
     return Calibration(
@@ -178,7 +178,7 @@ def _abstention(
     return Abstention(below, rate, float(answered.mean()), errors)
 
 
-def _groups(speakers: NDArray[Any]) -> Labels:
+def speaker_groups(speakers: NDArray[Any]) -> Labels:
     """Return the group of every clip: speakers in turn, so that those of a corpus are spread."""
     _, number = np.unique(speakers.astype(str), return_inverse=True)
     return np.asarray(number % GROUPS, dtype=np.int64)

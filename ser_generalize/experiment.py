@@ -129,7 +129,7 @@ def train_cell(
     in_step(lambda: start_run(out, description, accelerator.num_processes) if first else None)
     share = share_of(material, folds, accelerator)
     train = train or partial(train_group, material)
-    workers = workers_of(accelerator)
+    workers = workers_of(material, accelerator)
     results = gather_object(_train_folds(material, share, out, workers, progress, train))
     predictions = collect(cell, data, results) if first else None
     if predictions is not None:
@@ -142,7 +142,7 @@ def share_of(
     material: Material, folds: Sequence[Fold], accelerator: Accelerator
 ) -> list[list[Task]]:
     """Return the groups of heads that this process trains."""
-    together = workers_of(accelerator) * accelerator.num_processes
+    together = workers_of(material, accelerator) * accelerator.num_processes
     groups = make_groups(folds, material.cell.seeds, group_size(material), together)
     return groups[accelerator.process_index :: accelerator.num_processes]
 
@@ -181,9 +181,10 @@ def _train_folds(
             progress.stopped.set()
 
 
-def workers_of(accelerator: Accelerator) -> int:
-    """Return how many groups a process trains at a time: one on a GPU."""
-    return share_of_cores(accelerator) if accelerator.device.type == "cpu" else 1
+def workers_of(material: Material, accelerator: Accelerator) -> int:
+    """Return how many groups a process trains at a time: one on a GPU, unless heads are linear."""
+    on_cpu = accelerator.device.type == "cpu" or material.linear
+    return share_of_cores(accelerator) if on_cpu else 1
 
 
 def collect(cell: Cell, data: Data, results: Sequence[FoldResult]) -> Predictions:

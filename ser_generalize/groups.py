@@ -58,6 +58,11 @@ class Material:
     features: Features
     device: torch.device
 
+    @property
+    def linear(self) -> bool:
+        """Whether the cell's head is fitted at once, which is done on the CPU."""
+        return parse_head(self.cell.head) is None
+
     @cached_property
     def on_device(self) -> Tensor:
         """The features, where they are trained on; on a CPU that is no copy."""
@@ -83,8 +88,7 @@ class Material:
         adaptation = parse_adapt(self.cell.adapt)
         if adaptation.by == PLAIN:
             return None
-        linear = parse_head(self.cell.head) is None  # which are fitted on the CPU
-        features = torch.from_numpy(self.features) if linear else self.on_device
+        features = torch.from_numpy(self.features) if self.linear else self.on_device
         return UnlabelledClips(features, self.data.domains_and_copies(adaptation.by), adaptation)
 
     def under(self, cell: Cell) -> "Material":
@@ -219,7 +223,8 @@ def train_heads(
 def _linear(material: Material, job: Job, on_epoch: OnEpoch) -> Trained:
     cell, classes = material.cell, len(material.data.classes)
     known = material.unlabelled.in_scoring if material.unlabelled else None
-    found = train_linear(cell.head, material.features, job, classes, cell.loss == WEIGHTED, known)
+    speakers, weighted = material.data.column("speaker"), cell.loss == WEIGHTED
+    found = train_linear(cell.head, material.features, job, classes, weighted, known, speakers)
     on_epoch(cell.recipe.epochs)
     return found
 

@@ -6,6 +6,7 @@ every layer of an encoder and says where it comes from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class Mixture:
 
     def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the resampled rows of any features of the clips, shape [rows, ...]."""
+        if not self.weight.any():  # as it mostly is: the second half would be for nothing
+            return values[self.first]
         weight = self.weight.reshape(-1, *[1] * (values.ndim - 1))
         return (1 - weight) * values[self.first] + weight * values[self.second]
 
@@ -44,6 +47,17 @@ class Mixture:
         identity = np.eye(classes, dtype=np.float32)
         weight = self.weight[:, None]
         return (1 - weight) * identity[self.label] + weight * identity[self.second_label]
+
+    def take(self, rows: NDArray[Any]) -> "Mixture":
+        """Return some rows, by their numbers in any order or by a mask."""
+        return replace(
+            self,
+            first=self.first[rows],
+            second=self.second[rows],
+            weight=self.weight[rows],
+            label=self.label[rows],
+            second_label=self.second_label[rows],
+        )
 
     def epoch(self, generator: np.random.Generator) -> "Mixture":
         """Return as many rows as there are, in the order in which an epoch trains on them.
@@ -69,23 +83,13 @@ class Mixture:
 
     def _drawn(self, generator: np.random.Generator) -> "Mixture":
         if self.batches == BALANCED:
-            return self._take(_balanced_order(self.label, generator))
-        drawn = self._take(generator.permutation(len(self.label)))
+            return self.take(_balanced_order(self.label, generator))
+        drawn = self.take(generator.permutation(len(self.label)))
         if self.batches != MIXUP:
             return drawn
-        partner = self._take(generator.permutation(len(self.label)))
+        partner = self.take(generator.permutation(len(self.label)))
         weight = generator.beta(MIXUP_ALPHA, MIXUP_ALPHA, len(self.label)).astype(np.float32)
         return replace(drawn, second=partner.first, second_label=partner.label, weight=weight)
-
-    def _take(self, order: Rows) -> "Mixture":
-        return replace(
-            self,
-            first=self.first[order],
-            second=self.second[order],
-            weight=self.weight[order],
-            label=self.label[order],
-            second_label=self.second_label[order],
-        )
 
     def _moved(self, further: Rows) -> "Mixture":
         return replace(self, first=self.first + further, second=self.second + further)

@@ -8,6 +8,7 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from ser_generalize.calibration import calibration_error
 from ser_generalize.heads import LDA, LINEAR, LOGISTIC, Features
 from ser_generalize.linear import SHRINKAGE, STEPS, C, train_linear
 from ser_generalize.mixture import Labels, Mixture, Rows
@@ -109,3 +110,78 @@ def test_one_clip_of_every_class_is_enough() -> None:
     found = train_linear(LDA, features, job_of(labels, train), CLASSES)
     assert np.isfinite(found.logits).all()
     assert (found.logits[train].argmax(1) == labels[train]).all()
+
+
+# How sure LDA is
+
+
+def voices(speakers: int = 12, clips: int = 20) -> tuple[Features, Labels, np.ndarray]:
+    """Return features of many inputs, classes and speakers; each speaker has a voice."""
+    generator = np.random.default_rng(1)
+    name = np.repeat([f"{number:02d}" for number in range(speakers)], clips).astype(object)
+    labels = generator.integers(0, CLASSES, len(name))
+    voice = generator.normal(size=(speakers, 2, 200))[np.repeat(np.arange(speakers), clips)]
+    emotion = 0.1 * generator.normal(size=(CLASSES, 2, 200))[labels]
+    features = emotion + voice / 2 + generator.normal(size=(len(name), 2, 200))
+    return features.astype(np.float32), labels, name
+
+
+def test_lda_is_as_sure_of_new_speakers_as_it_is_right() -> None:
+    features, labels, name = voices()
+    job = job_of(labels, np.flatnonzero(name < "08"))
+    unheard = np.flatnonzero(name >= "08")
+    found = train_linear(LDA, features, job, CLASSES, speakers=name)
+    logits, truth = found.logits[unheard], labels[unheard]
+    raw, sure = (
+        calibration_error(softmax(logits / temperature, axis=1), truth)
+        for temperature in (1, found.temperature)
+    )
+    assert found.temperature > 2 and sure < 0.15 < raw
+
+
+def test_no_tested_clip_moves_the_temperature() -> None:
+    features, labels, name = voices()
+    train = np.flatnonzero(name < "08")
+    found = []
+    for noise in (0, 5):
+        features[name >= "08"] += noise
+        labels = np.where(name >= "08", (labels + noise) % CLASSES, labels)
+        found.append(train_linear(LDA, features, job_of(labels, train), CLASSES, speakers=name))
+    assert found[0].temperature == found[1].temperature
+
+
+@pytest.mark.parametrize("copies", [(), (240,)])
+def test_whoever_is_held_out_for_the_temperature_is_heard_in_no_mixture(
+    copies: tuple[int, ...],
+) -> None:
+    """Rows that are all but a clip, mixed with another speaker's, would give its class away."""
+    features, labels, name = voices()
+    features = np.concatenate([features] * (1 + len(copies)))
+    train = np.flatnonzero(name < "08")
+    real = np.zeros(len(train), np.float32)
+    own, other = labels[train], np.roll(train, 41)
+    plain = Mixture(train, train, real, own, own, copies=copies)
+    rows = [np.concatenate(pair) for pair in ((train, other), (train, train), (own, own))]
+    weight = np.concatenate([real, real + 1 - 1e-3]).astype(np.float32)
+    mixed = Mixture(rows[0], rows[1], weight, rows[2], rows[2], copies=copies)
+    found = [
+        train_linear(
+            LDA, features, Job("fold", 0, mixture, train, train, train[:0]), CLASSES, speakers=name
+        ).temperature
+        for mixture in (plain, mixed)
+    ]
+    assert found[1] == pytest.approx(found[0], rel=0.3)
+
+
+@pytest.mark.parametrize("alone", ["speaker", "class"])
+def test_what_only_one_speaker_has_gives_no_temperature(alone: str) -> None:
+    """Of a single speaker there are no others; a class of one speaker's is not judged by them."""
+    features, labels, name = voices()
+    if alone == "speaker":
+        name[:] = "00"
+        assert train_linear(LDA, features, job_of(labels, np.arange(100)), CLASSES,
+                            speakers=name).temperature == 1  # fmt: skip
+        return
+    labels = np.where(name == "03", 2, labels % 2)
+    found = train_linear(LDA, features, job_of(labels, np.arange(240)), CLASSES, speakers=name)
+    assert np.isfinite(found.temperature) and found.temperature > 1

@@ -118,7 +118,7 @@ def _curve(reader: Reader, cell: Cell) -> dict[Condition, list[FoldResult]]:
     """Return the results of every fold, seed and draw, by what is known of the test speakers."""
     material, folds, accelerator = reader.material(cell), reader.folds(cell), joined()
     known = list(_conditions(material))
-    workers = workers_of(accelerator)
+    workers = workers_of(material, accelerator)
     groups = make_groups(folds, cell.seeds, group_size(material), workers)
     results: dict[Condition, list[FoldResult]] = {}
     with (

@@ -135,7 +135,7 @@ def _run(
         fold.check(clips, APART)
     if not folds:
         return None
-    workers = workers_of(accelerator)
+    workers = workers_of(material, accelerator)
     groups = make_groups(folds, cell.seeds, group_size(material), workers)
     with (
         progress_bar(len(groups), f"languages, adapt {cell.adapt}", "group") as bar,

@@ -42,7 +42,7 @@ def clips_per_second(material: Material, accelerator: Accelerator) -> float:
 
     The first try warms up and is not counted.
     """
-    workers, size = workers_of(accelerator), group_size(material)
+    workers, size = workers_of(material, accelerator), group_size(material)
     rows = _some_of_every_class(material.data.labels)
     jobs = [_job(seed, rows, material.data.labels) for seed in range(size)]
 

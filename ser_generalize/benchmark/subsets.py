@@ -133,7 +133,7 @@ def _train(
         (task for task in tasks if task.fold.name not in done),
         key=lambda task: (-len(task.fold.train), task.fold.name),
     )
-    size, workers = group_size(material), workers_of(accelerator)
+    size, workers = group_size(material), workers_of(material, accelerator)
     groups = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     share = groups[accelerator.process_index :: accelerator.num_processes]
     epochs, show = material.cell.recipe.epochs, accelerator.is_local_main_process
