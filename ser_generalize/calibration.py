@@ -22,7 +22,6 @@ TEMPERATURES = (0.05, 1000.0)
 RATE = 0.1  # of errors among the clips that are answered
 DOUBT = 0.05  # chance that the true rate lies above the one asked for
 SHARES = tuple(np.arange(1, 11) / 10)  # of the clips, that may be answered
-LEAST = 1e-12  # probability: the logarithm of none is no number
 MINIMUM_SPEAKERS = 4  # fewer say too little of the next one
 
 Floats = NDArray[np.float64]
@@ -86,12 +85,20 @@ def calibrate_predictions(predictions: Predictions, rate: float = RATE) -> Calib
     """Calibrate a run; a clip of unknown speaker counts as a speaker of its own."""
     names = zip(predictions.column("speaker"), predictions.column("clip_id"), strict=True)
     speakers = np.array([speaker or clip_id for speaker, clip_id in names], dtype=object)
-    scores = np.log(np.maximum(predictions.probabilities().astype(np.float64), LEAST))
+    with np.errstate(divide="ignore"):  # a class not trained on has no probability
+        scores = np.log(predictions.probabilities().astype(np.float64))
     return calibrate(scores, predictions.labels(), speakers, rate)
 
 
 def fit_temperature(scores: NDArray[Any], labels: Labels) -> float:
-    """Return the temperature by which logits [n, classes] are likeliest (Guo et al. 2017)."""
+    """Return the temperature by which logits [n, classes] are likeliest (Guo et al. 2017).
+
+    Clips of a class that their model was not trained on, of logit -inf, say nothing of it.
+    """
+    known = np.isfinite(scores[np.arange(len(labels)), labels])
+    if not known.any():
+        return 1.0
+    scores, labels = scores[known], labels[known]
     shifted = np.asarray(scores - scores.max(1, keepdims=True), dtype=np.float64)
     own = shifted[np.arange(len(labels)), labels].mean()
 

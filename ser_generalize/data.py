@@ -20,6 +20,7 @@ from ser_generalize.degradation import NONE
 from ser_generalize.embeddings import StoreKey, read_embeddings, read_manifest
 from ser_generalize.errors import InputError, listing
 from ser_generalize.labels import LABEL_SETS, NATIVE
+from ser_generalize.linear import SETTINGS
 from ser_generalize.predictions import PLAIN
 from ser_generalize.protocols import Clips, Fold
 from ser_generalize.protocols import make_folds as folds_of
@@ -311,7 +312,7 @@ def describe(cell: Cell, data: Data) -> dict[str, Any]:
         "adapt": cell.adapt,
         "unlabelled": data.unlabelled,
         "seeds": cell.seeds,
-        "recipe": asdict(cell.recipe),
+        "recipe": SETTINGS.get(cell.head) or asdict(cell.recipe),
         "degraded": data.degraded,
         "augmented": list(data.augmented),
         "tune": cell.tune,

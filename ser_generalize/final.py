@@ -73,9 +73,12 @@ def plan_final(cell: Cell, encoder: str | None = None, rate: float = RATE) -> Fi
         )
     adaptation = parse_adapt(cell.adapt)
     if adaptation.by != PLAIN and adaptation.clips is None:
+        other = "give speaker:0, judged without any, or speaker:5"
+        if parse_head(cell.head) is None:
+            other = f"leave out --adapt, which a checkpoint with --head {cell.head} does not know"
         raise InputError(
             f"--final: with --adapt {cell.adapt} the folds know all clips of whom they test, and "
-            "whoever uses a checkpoint does not; give speaker:0, judged without any, or speaker:5"
+            f"whoever uses a checkpoint does not; {other}"
         )
     data = read_data(cell)
     corpora = sorted(set(data.clips["corpus"]))

@@ -189,6 +189,11 @@ def train_jobs(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> li
         for index, one in zip(able, trained, strict=True)
     }
     for index, job in enumerate(jobs):
+        if index in found and not np.isfinite(found[index].probabilities).all():
+            raise InputError(
+                f"fold {job.name} predicts what is not a number: look for embeddings of tested "
+                "clips that are not finite, and embed those again"
+            )
         if index not in found:
             certain = np.zeros((len(job.test), len(material.data.classes)), np.float32)
             certain[:, job.mixture.label[0]] = 1
@@ -200,7 +205,10 @@ def train_jobs(material: Material, jobs: Sequence[Job], on_epoch: OnEpoch) -> li
 def train_heads(
     material: Material, jobs: Sequence[Job], recipe: Recipe, on_epoch: OnEpoch = lambda _: None
 ) -> list[Trained]:
-    """Train a head of the cell for every job."""
+    """Train a head of the cell for every job, and return them in the same order.
+
+    `recipe` is for networks; `on_epoch` is told how many heads have ended an epoch.
+    """
     if not jobs:
         return []
     hidden = parse_head(material.cell.head)

@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 from ser_generalize.adapt import Column, Known
 from ser_generalize.batches import class_weights
-from ser_generalize.calibration import fit_temperature, speaker_groups
+from ser_generalize.calibration import GROUPS, fit_temperature, speaker_groups
+from ser_generalize.errors import InputError
 from ser_generalize.heads import LDA, LOGISTIC, Features, fit_scaler
-from ser_generalize.mixture import Labels, Mixture
+from ser_generalize.mixture import Labels, Mixture, Rows
 from ser_generalize.stopping import Logits
 from ser_generalize.training import Job, Trained
 
@@ -21,6 +22,10 @@ STEPS = 1000
 # Of LDA, chosen as the recipe of networks was (see `training`): .2, .5 and .8 were compared.
 SHRINKAGE = 0.5
 ENOUGH = 500  # clips of held-out speakers for a temperature
+SETTINGS = {
+    LOGISTIC: {"C": C, "steps": STEPS},
+    LDA: {"shrinkage": SHRINKAGE, "held_out": ENOUGH},
+}
 BLOCK = 4096  # rows whose deviations are in memory at a time
 
 Values = NDArray[np.float32]  # [rows, inputs], standardised
@@ -43,7 +48,8 @@ def train_linear(
     `features` are clip-normalised [clips, layers, width]. The scaler is fitted on the real clips of
     the training part, then updated by what is `known` of the domain of every clip. With `weighted`
     every class counts alike. LDA has a temperature, of training `speakers` [labelled clips] who are
-    held out for it; without speakers, and of logistic regression, it is 1.
+    held out for it; without speakers, and of logistic regression, it is 1. Raises InputError,
+    naming the fold, where features are not finite.
     """
     clips = torch.from_numpy(features)
     scaler = fit_scaler(clips, torch.from_numpy(job.train))
@@ -51,12 +57,12 @@ def train_linear(
     inputs: Values = scaled.flatten(1).numpy()
 
     def fit(mixture: Mixture) -> tuple[Values, Biases]:
-        return _fit(head, inputs, mixture, classes, weighted)
+        return _fit(head, job.name, inputs, mixture, classes, weighted)
 
     weight, bias = fit(job.mixture)
     temperature = 1.0
     if head == LDA and speakers is not None:
-        temperature = _temperature(inputs, job.mixture, speaker_groups(speakers), fit)
+        temperature = _temperature(inputs, job.mixture, _groups(speakers, job.train), fit)
     parameters = {
         "linear.0.weight": weight,
         "linear.0.bias": bias,
@@ -67,10 +73,16 @@ def train_linear(
 
 
 def _fit(
-    head: str, inputs: Values, mixture: Mixture, classes: int, weighted: bool
+    head: str, fold: str, inputs: Values, mixture: Mixture, classes: int, weighted: bool
 ) -> tuple[Values, Biases]:
     """Return the weights [classes, inputs] and biases [classes] that a mixture gives."""
     heard, counts = mixture.in_all_copies()
+    values = heard.of(inputs)
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"fold {fold} cannot be fitted: look for embeddings that are not finite, and embed "
+            "those clips again"
+        )
     present, labels = np.unique(heard.label, return_inverse=True)
     if counts is None:
         counts = np.ones(len(labels))
@@ -78,8 +90,17 @@ def _fit(
         counts = counts * class_weights(labels, len(present))[labels]
     weight = np.zeros((classes, inputs.shape[1]), np.float32)
     bias = np.full(classes, -np.inf, np.float32)
-    weight[present], bias[present] = FITS[head](heard.of(inputs), labels, counts, len(present))
+    weight[present], bias[present] = FITS[head](values, labels, counts, len(present))
     return weight, bias
+
+
+def _groups(speakers: Column, train: Rows) -> Labels:
+    """Return which training clips [clips] are held out together: speakers, if there are several."""
+    groups = np.zeros(len(speakers), np.int64)
+    groups[train] = speaker_groups(speakers[train])
+    if not groups.any():
+        groups[train] = np.arange(len(train)) % GROUPS
+    return groups
 
 
 def _temperature(
@@ -91,15 +112,17 @@ def _temperature(
     """Return the temperature of speakers that are held out of a mixture for it.
 
     With thousands of inputs LDA is far too sure of what it says. `groups` of speakers [clips] are
-    held out one after another until `ENOUGH` clips were; 1 where there is but one group.
+    held out one after another until `ENOUGH` clips were; 1 where that leaves no two classes.
     """
     real = np.flatnonzero(mixture.weight == 0)
     rows = real[np.unique(mixture.first[real], return_index=True)[1]]  # of every real clip one
     scores, truth = list[Logits](), list[Labels]()
     for held in np.unique(groups[mixture.first]):
         apart = (groups[mixture.first] != held) & (groups[mixture.second] != held)
-        if sum(map(len, truth)) >= ENOUGH or len(np.unique(mixture.label[apart])) < 2:
+        if sum(map(len, truth)) >= ENOUGH:
             break
+        if len(np.unique(mixture.label[apart])) < 2:
+            continue
         weight, bias = fit(mixture.take(apart))
         own = mixture.take(rows[groups[mixture.first[rows]] == held])
         own = own.take(np.isfinite(bias)[own.label])  # of classes that the others have
@@ -149,7 +172,7 @@ def discriminant_analysis(
         sphere = _sphere(gram, inputs)
         gram.flat[:: rows + 1] += sphere / (1 - SHRINKAGE)
         within = cho_solve(cho_factor(gram, overwrite_a=True), deviations @ means.T)
-        weight = (means - within.T @ deviations) / sphere
+        weight = (means - within.T.astype(np.float32) @ deviations) / sphere
     else:
         covariance = np.zeros((inputs, inputs))
         for start in range(0, rows, BLOCK):

@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 
 from ser_generalize.calibration import Calibration
+from ser_generalize.heads import LINEAR
 from ser_generalize.hub import render_card, strictest_licence
 from ser_generalize.protocols import PROTOCOLS
 from ser_generalize.statistics import METHOD, Estimate, Result
@@ -33,6 +34,7 @@ def render_model_card(run: Run, calibration: Calibration, training: Training) ->
         acted=all(held["elicitation"] == ["acted"] for held in corpora.values()),
         training=training,
         all_layers=training["all_layers"],
+        linear=run.about.head in LINEAR,
         about=run.about,
         protocol=PROTOCOLS[run.about.protocol].title,
         method=METHOD,

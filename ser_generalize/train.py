@@ -112,7 +112,7 @@ def _add_head(command: CommandParser) -> None:
     add(
         "--head",
         default="128",
-        help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); lda or logistic",
+        help="hidden sizes, e.g. 4096,2048,1024,512 (the paper's); lda or logistic (default: 128)",
     )
     add("--loss", default="ce", help="ce (default), weighted by class, or focal")
     add(

@@ -56,7 +56,7 @@ class Job:
     mixture: Mixture
     train: Rows  # the real clips, which the scaler is fitted on
     test: Rows
-    validation: Rows  # empty: all epochs, and a temperature of 1
+    validation: Rows  # empty: a network is trained for all epochs, and has a temperature of 1
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -137,6 +138,16 @@ def test_a_finished_study_returns_at_once(
     benchmark.main(arguments(three, study))
     assert capsys.readouterr().out == f"benchmark: {study} is done already\n"
     assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before
+
+
+def test_a_report_that_was_lost_is_written_again(
+    three: Folders, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(study, tmp_path / "study")
+    shutil.rmtree(out / "report")
+    trained = count_calls(monkeypatch, grid, "train_cell")
+    benchmark.main(arguments(three, out))
+    assert numbers(out) == numbers(study) and not trained
 
 
 def test_the_dataset_is_read_once_and_embeddings_once_for_cells_of_the_same_clips(

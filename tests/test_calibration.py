@@ -42,6 +42,18 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     assert fit_temperature(scores, labels) == pytest.approx(temperature, rel=0.05)
 
 
+def test_clips_of_a_class_that_was_not_trained_on_say_nothing_of_the_temperature() -> None:
+    scores, labels, _ = draw(20_000, 2.5)
+    scores = scores.astype(float)
+    scores[:2000, 1] = -np.inf
+    apart = np.arange(len(labels)) >= 2000
+    mixed = apart | (labels != 1)
+    found = fit_temperature(scores, labels)
+    assert found == pytest.approx(fit_temperature(scores[mixed], labels[mixed]))
+    assert found == pytest.approx(2.5, rel=0.05)
+    assert fit_temperature(scores[:10], np.ones(10, dtype=int)) == 1
+
+
 @given(st.integers(0, 1000), st.floats(0.3, 3))
 @settings(max_examples=15, deadline=None)
 def test_the_temperature_sees_scores_up_to_a_constant(seed: int, constant: float) -> None:

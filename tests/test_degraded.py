@@ -72,6 +72,18 @@ def test_heads_tested_on_equal_embeddings_say_the_same(
     assert usual == tested
 
 
+@pytest.mark.parametrize("head", ["8", "lda"])
+def test_tested_embeddings_that_are_no_numbers_are_refused(
+    head: str, dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(dataset)
+    values = embeddings(rows, store).copy()
+    values[next(n for n, row in enumerate(rows) if row["label4"] is not None)] = np.nan
+    bad = write_store(tmp_path / "bad", rows, values, like=store)
+    with pytest.raises(InputError, match="predicts what is not a number: look for embeddings of"):
+        run(dataset, store, tmp_path / "run", "--head", head, "--test-embeddings", bad)
+
+
 def test_heads_are_trained_on_good_recordings_and_tested_on_bad_ones(
     dataset: Path, store: Path, noisy: Path, tmp_path: Path
 ) -> None:

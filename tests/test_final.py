@@ -157,7 +157,7 @@ Protocol `loso`: leave one speaker out: .*
 (.*\n)+\| neutral \(8\) \| \d+ \| \d+ \| \d+ \| \d+ \|
 (.*\n)+## How far to trust its probabilities
 
-The logits are divided by \d\.\d{3}, (.*\n)+!\[Accuracy against confidence\]\(reliability\.png\)
+The logits are divided by \d\.\d{3} \((.*\n)+!\[Accuracy against confidence\]\(reliability\.png\)
 (.*\n)+## What it was trained on
 (.*\n)+\| ravdess \| 56 \| 4 \| en \| synthetic \| CC0-1\.0 \|
 

@@ -1,5 +1,7 @@
 """Heads that are fitted at once are scikit-learn's, weighted as epochs would draw the clips."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,9 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from ser_generalize import linear
 from ser_generalize.calibration import calibration_error
+from ser_generalize.errors import InputError
 from ser_generalize.heads import LDA, LINEAR, LOGISTIC, Features
 from ser_generalize.linear import SHRINKAGE, STEPS, C, train_linear
 from ser_generalize.mixture import Labels, Mixture, Rows
@@ -56,7 +60,10 @@ def reference(
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("head", LINEAR)
-def test_they_are_scikit_learn_s(head: str, width: int, classes: int, balanced: bool) -> None:
+def test_they_are_scikit_learn_s(
+    head: str, width: int, classes: int, balanced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "BLOCK", 7)
     features, labels = clips(width, classes)
     train = np.arange(40)
     found = train_linear(head, features, job_of(labels, train), classes, balanced)
@@ -65,19 +72,21 @@ def test_they_are_scikit_learn_s(head: str, width: int, classes: int, balanced: 
     np.testing.assert_allclose(softmax(found.logits, axis=1), expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("head", LINEAR)
-def test_copies_count_as_epochs_draw_them(head: str) -> None:
+def test_copies_count_as_epochs_draw_them(head: str, balanced: bool) -> None:
     features, labels = clips(6, count=120)  # 40 clips and two copies of each
     train, own = np.arange(30), labels[:40]
     job = job_of(own, train, copies=(40, 80))
     values = standardised(features, train)
     chosen = np.concatenate([train, train, train + 40, train + 80])  # two halves, two quarters
     if head == LOGISTIC:
-        model = LogisticRegression(C=C, max_iter=STEPS)
+        weight = "balanced" if balanced else None
+        model = LogisticRegression(C=C, max_iter=STEPS, class_weight=weight)
         model.fit(values[chosen], np.tile(own[train], 4), np.full(120, 1 / 4))
     else:
-        model = reference(head, values[chosen], np.tile(own[train], 4), balanced=False)
-    found = softmax(train_linear(head, features, job, CLASSES).logits, axis=1)
+        model = reference(head, values[chosen], np.tile(own[train], 4), balanced)
+    found = softmax(train_linear(head, features, job, CLASSES, balanced).logits, axis=1)
     np.testing.assert_allclose(found, model.predict_proba(values[:40]), atol=1e-3)
 
 
@@ -173,15 +182,50 @@ def test_whoever_is_held_out_for_the_temperature_is_heard_in_no_mixture(
     assert found[1] == pytest.approx(found[0], rel=0.3)
 
 
-@pytest.mark.parametrize("alone", ["speaker", "class"])
-def test_what_only_one_speaker_has_gives_no_temperature(alone: str) -> None:
-    """Of a single speaker there are no others; a class of one speaker's is not judged by them."""
+def temperature_of(features: Features, labels: Labels, name: np.ndarray) -> float:
+    job = job_of(labels, np.arange(len(labels)))
+    return train_linear(LDA, features, job, CLASSES, speakers=name).temperature
+
+
+def test_of_one_speaker_clips_are_held_out() -> None:
     features, labels, name = voices()
-    if alone == "speaker":
-        name[:] = "00"
-        assert train_linear(LDA, features, job_of(labels, np.arange(100)), CLASSES,
-                            speakers=name).temperature == 1  # fmt: skip
-        return
-    labels = np.where(name == "03", 2, labels % 2)
-    found = train_linear(LDA, features, job_of(labels, np.arange(240)), CLASSES, speakers=name)
-    assert np.isfinite(found.temperature) and found.temperature > 1
+    one = np.full(len(name), None)
+    assert temperature_of(features, labels, one) > 2
+
+
+def test_a_class_that_a_single_speaker_has_is_not_judged_by_the_others() -> None:
+    """What they say of it is that it does not exist, for which no temperature is high enough."""
+    features, labels, name = voices()
+    without = temperature_of(features, labels % 2, name)
+    found = temperature_of(features, np.where(name == "03", 2, labels % 2), name)
+    assert found == pytest.approx(without, rel=0.3)
+
+
+@pytest.mark.parametrize("enough", [1, 100, 500])
+def test_speakers_are_held_out_until_they_are_enough(
+    enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels, name = voices()  # 240 clips in five groups of two or three speakers
+    fits = list[int]()
+    original = linear.discriminant_analysis
+
+    def counted(values: np.ndarray, *given: Any) -> Any:
+        fits.append(len(values))
+        return original(values, *given)
+
+    monkeypatch.setitem(linear.FITS, LDA, counted)
+    monkeypatch.setattr(linear, "ENOUGH", enough)
+    temperature_of(features, labels, name)
+    assert fits[0] == 240 and len(fits) - 1 == {1: 1, 100: 2, 500: 5}[enough]
+    assert sum(240 - rows for rows in fits[1:]) >= min(enough, 240)
+
+
+@pytest.mark.parametrize("head", LINEAR)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_names_the_fold(head: str, value: float) -> None:
+    features, labels = clips(60)
+    features[3, 1, 5] = value
+    with pytest.raises(
+        InputError, match="fold fold cannot be fitted: look for embeddings that are not finite"
+    ):
+        train_linear(head, features, job_of(labels, np.arange(40)), CLASSES)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ser_generalize.benchmark.folder import PAGE
+from ser_generalize.benchmark.folder import PAGE, RESULTS
 from ser_generalize.benchmark.grid import FinishedRuns, Grid, make_grid, run_grid
 from ser_generalize.benchmark.part import Part, Study
 from ser_generalize.benchmark.report import write_report
@@ -34,7 +34,8 @@ def run_study(asked: Asked, parts: Sequence[Part], out: Path, report_only: bool 
         study = in_step(lambda: open_study(asked))
         names = [part.name for part in parts]
         description = in_step(lambda: describe_study(study, names))
-        if in_step(lambda: check_out(out, description)) and not report_only:
+        done = in_step(lambda: check_out(out, description) and (out / REPORT / RESULTS).is_file())
+        if done and not report_only:
             accelerator.print(f"benchmark: {out} is done already")
             return
         grid = in_step(lambda: make_grid(study, parts, out))

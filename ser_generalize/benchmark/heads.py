@@ -13,7 +13,7 @@ from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import difference_rows, families, macro, score_rows, verdict
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
-from ser_generalize.heads import LDA, LINEAR, LOGISTIC
+from ser_generalize.heads import DEFAULT_HEAD, LDA, LINEAR, LOGISTIC
 from ser_generalize.predictions import PLAIN, Predictions
 from ser_generalize.protocols import PROTOCOLS
 
@@ -57,11 +57,11 @@ def _protocols(study: Study) -> tuple[str, ...]:
 
 
 def _heads(study: Study, protocol: str, adapt: str) -> dict[str, Cell]:
-    """Return the cell of every head, the study's own first."""
+    """Return the cell of every head, the study's own first; a network is always among them."""
     train_on = PROTOCOLS[protocol].train_on[0]
     return {
         head: study.cell(protocol=protocol, train_on=train_on, adapt=adapt, head=head)
-        for head in dict.fromkeys((study.head, *LINEAR))
+        for head in dict.fromkeys((study.head, DEFAULT_HEAD, *LINEAR))
     }
 
 
@@ -78,7 +78,7 @@ def _section(study: Study, protocol: str, ways: Mapping[str, Heads]) -> Section:
     adaptations = dict.fromkeys(row.adapt for row in differences)
     figures = [_figure(protocol, own, [row for row in differences if row.adapt == adapt])
                for adapt in adaptations]  # fmt: skip
-    findings = [verdict(row, _adapted(_called(row.head), row.adapt), own)
+    findings = [verdict(row, _called(row.head), own + f", both {row.adapt}," * (row.adapt != PLAIN))
                 for row in macro(differences)]  # fmt: skip
     findings.sort(key=lambda said: "cannot be told apart" in said)
     return Section(NAME, _title(protocol), QUESTION, findings, tables, figures)
@@ -119,11 +119,7 @@ def _differences(table: str, own: str, ways: Mapping[str, Heads]) -> Iterator[Ro
 
 
 def _called(head: str) -> str:
-    return NAMES.get(head, f"a network of {head.replace(',', ', ')} units")
-
-
-def _adapted(head: str, adapt: str) -> str:
-    return head if adapt == PLAIN else f"{head}, {adapt},"
+    return NAMES.get(head, f"a network of {head} units")
 
 
 HEADS = Part(NAME, QUESTION, cells, sections)

@@ -111,7 +111,8 @@ def _head(name: str) -> str:
     if name == LDA:
         return (
             "linear discriminant analysis on all layers side by side; the covariance is shrunken "
-            f"by {SHRINKAGE:g} towards a sphere."
+            f"by {SHRINKAGE:g} towards a sphere, and training speakers who are held out give the "
+            "temperature."
         )
     recipe = Recipe()
     return (
