@@ -23,6 +23,7 @@ from ser_generalize.tuning.recipe import NO_TUNING, RECIPES, TUNINGS, TuneRecipe
 ALL_LANGUAGES = "all"
 DEFAULT_LANGUAGE = "en"
 FIXED, EARLY = "fixed", "early"
+FP32, BF16 = "fp32", "bf16"
 STOPS = {
     FIXED: "all epochs, on all training speakers",
     EARLY: "validation speakers, kept out of training, choose the epoch and the temperature",
@@ -52,6 +53,7 @@ class Cell:
     augment: tuple[Path, ...] = ()  # of the same clips, degraded: what is trained on as well
     layers: tuple[int, ...] = ()  # of the store; empty: all that it holds
     pooling: str = heads.BOTH
+    dtype: str = FP32  # of the products of heads in training
     tune: str = NO_TUNING
     tune_epochs: int | None = None  # None: those of the recipe
 
@@ -76,6 +78,7 @@ class Cell:
                 "that adapt are those of --embeddings"
             )
         one_of("--pooling", self.pooling, heads.POOLINGS)
+        one_of("--dtype", self.dtype, (FP32, BF16))
         if self.seeds < 1:
             raise InputError(f"--seeds {self.seeds} is no number of seeds; give 1 or more")
         if heads.parse_head(self.head) is None:
@@ -119,7 +122,7 @@ class Cell:
     @property
     def recipe(self) -> Recipe:
         """How the cell's heads are trained."""
-        return Recipe(loss=self.loss)
+        return Recipe(loss=self.loss, bf16=self.dtype == BF16)
 
     @property
     def tune_recipe(self) -> TuneRecipe:
@@ -135,8 +138,8 @@ class Cell:
     def _check_linear(self) -> None:
         """Refuse what needs a head that is trained batch by batch."""
         asked = {"--tune": self.tune, "--sampler": self.sampler}
-        asked |= {"--loss": self.loss, "--stop": self.stop}
-        refused = {*RECIPES, *BATCHES, FOCAL, EARLY}
+        asked |= {"--loss": self.loss, "--stop": self.stop, "--dtype": self.dtype}
+        refused = {*RECIPES, *BATCHES, FOCAL, EARLY, BF16}
         if parse_adapt(self.adapt).clips is not None:  # epochs simulate what is known
             asked["--adapt"], refused = self.adapt, {*refused, self.adapt}
         for option, value in asked.items():

@@ -121,6 +121,11 @@ def _add_head(command: CommandParser) -> None:
         "validation speakers, kept out of training, choose the epoch and the temperature",
     )
     add("--seeds", type=int, default=1, metavar="N", help="train every fold N times (default: 1)")
+    add(
+        "--dtype",
+        default="fp32",
+        help="fp32 (default), or bf16: products in bfloat16, faster where the device has it",
+    )
 
 
 def _add_final(command: CommandParser) -> None:
@@ -185,6 +190,7 @@ def main(argv: Sequence[str]) -> None:
         alternatives=tuple(arguments.label_map),
         sampler=arguments.sampler,
         head=arguments.head,
+        dtype=arguments.dtype,
         loss=arguments.loss,
         stop=arguments.stop or ("fixed" if arguments.tune == "none" else "early"),
         adapt=arguments.adapt,

@@ -12,6 +12,7 @@ from make_store import embeddings, write_store, write_two_corpora
 from watching import count_calls
 
 from ser_generalize import groups
+from ser_generalize.errors import InputError
 from ser_generalize.labels import FIVE, FOUR
 from ser_generalize.predictions import COLUMNS, FILE_NAME, Predictions, read_predictions
 from ser_generalize.resampling import NOTHING_GENERATED
@@ -120,6 +121,18 @@ def test_a_loss_is_another_run(dataset: Path, store: Path, tmp_path: Path, loss:
     assert found.about.loss == loss
     assert loss in found.about.run
     assert not np.allclose(found.probabilities(), plain.probabilities(), atol=1e-4)
+
+
+def test_products_in_bfloat16_are_another_run_that_says_nearly_the_same(
+    dataset: Path, store: Path, tmp_path: Path
+) -> None:
+    usual, half = (
+        trained(dataset, store, tmp_path / dtype, "--dtype", dtype) for dtype in ("fp32", "bf16")
+    )
+    found = [read_predictions(run).probabilities() for run in (usual, half)]
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.1
+    with pytest.raises(InputError, match="another"):
+        trained(dataset, store, half)
 
 
 def test_five_classes_are_five(dataset: Path, store: Path, tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def snapshot(folder: Path) -> dict[Path, bytes | None]:
         (("--seeds", "0"), "--seeds 0 is no number of seeds; give 1 or more"),
         (("--head", "logistic", "--sampler", "mixup"), "--sampler mixup is for heads that are"),
         (("--head", "lda", "--loss", "focal"), "--loss focal is for heads that are trained"),
+        (("--head", "lda", "--dtype", "bf16"), "--dtype bf16 is for heads that are trained in"),
+        (("--dtype", "fp16"), "--dtype"),
         (("--head", "logistic", "--stop", "early"), "--stop early is for heads that are trained"),
         (("--head", "big"), "unknown head 'big'; give hidden sizes such as 128 or 4096,2048"),
         (
