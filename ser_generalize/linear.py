@@ -116,15 +116,16 @@ def _temperature(
     """
     real = np.flatnonzero(mixture.weight == 0)
     rows = real[np.unique(mixture.first[real], return_index=True)[1]]  # of every real clip one
+    first, second = groups[mixture.first], groups[mixture.second]
     scores, truth = list[Logits](), list[Labels]()
-    for held in np.unique(groups[mixture.first]):
-        apart = (groups[mixture.first] != held) & (groups[mixture.second] != held)
+    for held in np.unique(first):
         if sum(map(len, truth)) >= ENOUGH:
             break
+        apart = (first != held) & (second != held)
         if len(np.unique(mixture.label[apart])) < 2:
             continue
         weight, bias = fit(mixture.take(apart))
-        own = mixture.take(rows[groups[mixture.first[rows]] == held])
+        own = mixture.take(rows[first[rows] == held])
         own = own.take(np.isfinite(bias)[own.label])  # of classes that the others have
         scores.append(inputs[own.first] @ weight.T + bias)
         truth.append(own.label)

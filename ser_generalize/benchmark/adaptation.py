@@ -20,6 +20,7 @@ from ser_generalize.benchmark.curve import (
 )
 from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import (
+    clear_first,
     difference_rows,
     effect_rows,
     families,
@@ -42,7 +43,7 @@ QUESTION = (
 SAMPLERS = ("none", "smote")
 WAYS = (PLAIN, CORPUS, SPEAKER)
 OWN = "loso"
-CURVES = ("loso", "loco")
+HOME_AND_ELSEWHERE = (OWN, "loco")
 TITLES = {
     "loso": "new speakers of a known corpus",
     "loco": "a corpus that was never trained on",
@@ -63,7 +64,7 @@ def measure(study: Study, folder: Path) -> None:
     """Measure the curves over numbers of known clips; a linear head has none."""
     if parse_head(study.head) is None:
         return
-    for protocol in _curves(study):
+    for protocol in home_and_elsewhere(study):
         measure_curve(study, folder, protocol)
 
 
@@ -76,7 +77,7 @@ def sections(study: Study, runs: Runs, folder: Path) -> Sequence[Section]:
     made = [_section(protocol, ways) for protocol, ways in found.items() if ways]
     if parse_head(study.head) is None:
         return [*made, Section(NAME, "How much of a new voice", QUESTION, notes=[NOT_LINEAR])]
-    for protocol in _curves(study):
+    for protocol in home_and_elsewhere(study):
         curve = read_curve(study, folder, protocol)
         made.append(_curve_section(protocol, curve, found[protocol].get(("none", PLAIN))))
     return made
@@ -86,8 +87,9 @@ def _protocols(study: Study) -> tuple[str, ...]:
     return tuple(TITLES) if len(study.corpora) > 1 else (OWN,)
 
 
-def _curves(study: Study) -> tuple[str, ...]:
-    return CURVES if len(study.corpora) > 1 else (OWN,)
+def home_and_elsewhere(study: Study) -> tuple[str, ...]:
+    """Return the protocols of new speakers and, of several corpora, of a new corpus."""
+    return HOME_AND_ELSEWHERE if len(study.corpora) > 1 else (OWN,)
 
 
 def _ways(study: Study, protocol: str) -> dict[Way, Cell]:
@@ -129,8 +131,7 @@ def _section(protocol: str, ways: Mapping[Way, Predictions]) -> Section:
         "UAR minus that without either, with 95 % intervals over speakers.", differences,
         series="run",
     )  # fmt: skip
-    findings = [verdict(row, _called(row), "plain") for row in macro(differences)]
-    findings.sort(key=lambda said: "cannot be told apart" in said)
+    findings = clear_first(verdict(row, _called(row), "plain") for row in macro(differences))
     tables = [one for one in tables if one.rows]
     return Section(NAME, title, QUESTION, findings, tables, [figure] if differences else [])
 

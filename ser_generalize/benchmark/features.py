@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ser_generalize.benchmark.part import Part, Runs, Study
 from ser_generalize.benchmark.rows import (
+    clear_first,
     difference_rows,
     families,
     macro,
@@ -125,7 +126,7 @@ def _encoders(study: Study, stores: Stores, runs: Runs) -> Section:
     findings = [
         verdict(row, _named(row.encoder, row.window), against) for row in macro(differences)
     ]
-    return Section(NAME, title, QUESTION, _clear_first(findings), tables, figures, notes)
+    return Section(NAME, title, QUESTION, clear_first(findings), tables, figures, notes)
 
 
 def _layers(study: Study, stores: Stores, runs: Runs) -> Iterator[Section]:
@@ -170,7 +171,7 @@ def _poolings(study: Study, stores: Stores, runs: Runs) -> Iterator[Section]:
             NAME,
             f"Pooling of {key.encoder}",
             QUESTION,
-            _clear_first(
+            clear_first(
                 [
                     verdict(row, f"{row.setting.partition('=')[2]} alone", "mean and std together")
                     for row in macro(differences)
@@ -239,10 +240,6 @@ def _best(scores: Sequence[Row], differences: Sequence[Row], last: str) -> Itera
             yield verdict(row, "all layers together", "the last layer")
     if best.setting == last:
         yield "no layer beats the last one"
-
-
-def _clear_first(findings: Sequence[str]) -> list[str]:
-    return sorted(findings, key=lambda said: "cannot be told apart" in said)
 
 
 def _called(run: Predictions) -> str:

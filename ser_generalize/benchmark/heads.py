@@ -8,9 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ser_generalize.adapt import SPEAKER
-from ser_generalize.benchmark.adaptation import OWN, TITLES
+from ser_generalize.benchmark.adaptation import TITLES, home_and_elsewhere
 from ser_generalize.benchmark.part import Part, Runs, Study
-from ser_generalize.benchmark.rows import difference_rows, families, macro, score_rows, verdict
+from ser_generalize.benchmark.rows import (
+    clear_first,
+    difference_rows,
+    families,
+    macro,
+    score_rows,
+    verdict,
+)
 from ser_generalize.benchmark.sections import Figure, Row, Section, Table
 from ser_generalize.cell import Cell
 from ser_generalize.heads import DEFAULT_HEAD, LDA, LINEAR, LOGISTIC
@@ -22,7 +29,6 @@ QUESTION = (
     "Which head recognises new speakers best, and is it also the best in a corpus that was never "
     "trained on?"
 )
-ELSEWHERE = "loco"
 WAYS = (PLAIN, SPEAKER)
 NAMES = {LDA: "LDA", LOGISTIC: "logistic regression"}
 
@@ -33,7 +39,7 @@ def cells(study: Study) -> list[Cell]:
     """Return every head within corpora and elsewhere, plain and adapted to the speaker."""
     return [
         cell
-        for protocol in _protocols(study)
+        for protocol in home_and_elsewhere(study)
         for adapt in WAYS
         for cell in _heads(study, protocol, adapt).values()
     ]
@@ -42,18 +48,17 @@ def cells(study: Study) -> list[Cell]:
 def sections(study: Study, runs: Runs, _: Path) -> Sequence[Section]:
     """Return how heads compare, as far as their cells are finished."""
     made = []
-    for protocol in _protocols(study):
+    for protocol in home_and_elsewhere(study):
         found = {
-            adapt: {head: runs[cell] for head, cell in asked.items() if cell in runs}
+            adapt: {
+                head: runs[cell]
+                for head, cell in _heads(study, protocol, adapt).items()
+                if cell in runs
+            }
             for adapt in WAYS
-            if (asked := _heads(study, protocol, adapt))
         }
         made.append(_section(study, protocol, found))
     return made
-
-
-def _protocols(study: Study) -> tuple[str, ...]:
-    return (OWN, ELSEWHERE) if len(study.corpora) > 1 else (OWN,)
 
 
 def _heads(study: Study, protocol: str, adapt: str) -> dict[str, Cell]:
@@ -78,9 +83,10 @@ def _section(study: Study, protocol: str, ways: Mapping[str, Heads]) -> Section:
     adaptations = dict.fromkeys(row.adapt for row in differences)
     figures = [_figure(protocol, own, [row for row in differences if row.adapt == adapt])
                for adapt in adaptations]  # fmt: skip
-    findings = [verdict(row, _called(row.head), own + f", both {row.adapt}," * (row.adapt != PLAIN))
-                for row in macro(differences)]  # fmt: skip
-    findings.sort(key=lambda said: "cannot be told apart" in said)
+    findings = clear_first(
+        verdict(row, _called(row.head), own + f", both {row.adapt}," * (row.adapt != PLAIN))
+        for row in macro(differences)
+    )
     return Section(NAME, _title(protocol), QUESTION, findings, tables, figures)
 
 

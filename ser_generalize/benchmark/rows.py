@@ -235,6 +235,11 @@ def verdict(row: Row, second: str, first: str) -> str:
     return f"{said} {where(row)}: {in_words(row)} points"
 
 
+def clear_first(verdicts: Iterable[str]) -> list[str]:
+    """Return sentences of `verdict`, those that say of a difference that it is one first."""
+    return sorted(verdicts, key=lambda said: "cannot be told apart" in said)
+
+
 def where(row: Row) -> str:
     """Return where a row was measured, for a sentence."""
     averages = {MACRO_AVERAGE: "in the macro-average over corpora", POOLED: "over all clips pooled"}
